@@ -1,0 +1,1 @@
+"""How a denoiser becomes a picture: schedules, solvers, noise and the loop."""

@@ -1,0 +1,156 @@
+"""The one loop that runs a Plan, and the function people call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..denoising.guidance import guided
+from ..denoising.space import Space
+from .inpaint import keeping, noised
+from .noise import Noise
+from .plan import START, Plan, Row, Slot
+from .solver import plan as make_plan
+from .trace import Recorder
+from .watch import Observer, Watch
+
+
+@torch.no_grad()
+def run(
+    plan: Plan,
+    D: Callable[[Tensor, float], Tensor],
+    x: Tensor,
+    noise: Callable[[int], Tensor],
+    *,
+    observe: Observer | None = None,
+    pictures: bool = False,
+    recorder: Recorder | None = None,
+) -> Tensor:
+    """The state that `plan` makes of the start `x` [B, ...], by D(x, sigma) -> x0 and noise(id) -> unit normals.
+
+    `observe(done, total, x0)` hears of each evaluation one evaluation late, with a picture of x0 if `pictures`.
+    Raises `watch.NonFinite` if D returns NaN or infinity.
+    """
+    last_use = plan.last_uses()
+    slots = {START: x}
+    watch = Watch(plan.evaluations, x.device, observe, pictures)
+    for index, row in enumerate(plan.rows):
+        for slot, _ in row.terms:
+            if slot not in slots:
+                slots[slot] = noise(slot.index)
+        state = _weighted_sum(row, slots)
+        for slot, _ in row.terms:
+            if last_use[slot] == index:
+                del slots[slot]
+        if index == plan.evaluations:
+            break
+        x0 = D(state, row.sigma)
+        for slot, value in ((Slot("x", index), state), (Slot("d", index), x0)):
+            if slot in last_use:
+                slots[slot] = value
+        watch.record(index, row.sigma, x0)
+        if recorder is not None:
+            recorder.record(index, x0)
+    watch.finish()
+    return state
+
+
+def _weighted_sum(row: Row, slots: dict[Slot, Tensor]) -> Tensor:
+    (first, weight), *rest = row.terms
+    if not rest and weight == 1:
+        return slots[first]
+    state = slots[first] * weight
+    for slot, weight in rest:
+        state.add_(slots[slot], alpha=weight)
+    return state
+
+
+@torch.no_grad()
+def sample(
+    denoiser: Any,
+    sigmas: Sequence[float],
+    *,
+    solver: str | Plan = "dpmpp_2m",
+    seed: int = 0,
+    batch: int = 1,
+    cond: Any = None,
+    negative: Any = None,
+    guidance: float = 1.0,
+    x: Tensor | None = None,
+    image: Tensor | None = None,
+    mask: Tensor | None = None,
+    shape: Sequence[int] | None = None,
+    indices: Sequence[int] | None = None,
+    space: Space | None = None,
+    observe: Observer | None = None,
+    pictures: bool = False,
+    recorder: Recorder | None = None,
+) -> Tensor:
+    """Draw `batch` pictures [B, C, H, W], values as the denoiser's data has them.
+
+    denoiser: any D(x, sigma, cond) -> x0; `space` is asked of it if not given. sigmas: N+1 descending floats.
+    solver: a name of `solver.SOLVERS` or a Plan made for these σ's. seed, indices: picture b is drawn from noise stream
+    (seed, indices[b]), 0, 1, 2, ... by default, and is the same picture in any batch. cond, negative, guidance: 1 is no
+    guidance. x: the state at sigmas[0] instead of noise. image: an x0 to start from, noised to sigmas[0]; with `mask`
+    [B, 1, H, W], kept where it is 0 and repainted where it is 1. shape: (C, H, W) if not the denoiser's own.
+    `observe`, `pictures` and `recorder` as in `run`.
+
+    Raises ValueError for schedules, sizes and plans that do not fit, `NonFinite` for NaN or infinity on the way.
+    """
+    sigmas = [float(sigma) for sigma in sigmas]
+    space = space or getattr(denoiser, "space", None)
+    if space is None:
+        raise ValueError("a plain function does not tell its space: pass space=VE or space=FLOW")
+    space.check(sigmas)
+    plan = solver if isinstance(solver, Plan) else make_plan(solver, sigmas, space)
+    plan.check_sigmas(sigmas)
+    if plan.space != space.name:
+        raise ValueError(
+            f"this plan ({plan.solver}) was made for {plan.space} space, and the denoiser's is {space.name}"
+        )
+
+    given = x if x is not None else image
+    shape, batch = _batch_shape(denoiser, given, shape, batch)
+    device = given.device if given is not None else getattr(denoiser, "device", torch.device("cpu"))
+    dtype = torch.promote_types(given.dtype, torch.float32) if given is not None else torch.float32
+    noise = Noise(seed, range(batch) if indices is None else indices, shape, device, dtype)
+    start_noise = noise(0) if x is None or mask is not None else None
+    if x is None:
+        _warn_of_a_low_start(denoiser, sigmas[0], image)
+        x = start_noise * sigmas[0] if image is None else noised(space, image.to(dtype), sigmas[0], start_noise)
+
+    levels = [row.sigma for row in plan.rows[:-1]]
+    D = guided(denoiser, levels, (batch, *shape), positive=cond, negative=negative, scale=guidance)
+    if mask is not None:
+        if image is None:
+            raise ValueError("a mask needs the image that it keeps: pass image=")
+        D = keeping(D, space, image.to(dtype), mask.to(dtype), start_noise)
+    state = run(plan, D, x.to(dtype), noise, observe=observe, pictures=pictures, recorder=recorder)
+    if mask is not None:
+        state = torch.lerp(noised(space, image.to(dtype), sigmas[-1], start_noise), state, mask.to(dtype))
+    return state
+
+
+def _batch_shape(
+    denoiser: Any, given: Tensor | None, shape: Sequence[int] | None, batch: int
+) -> tuple[tuple[int, ...], int]:
+    if given is not None:
+        return tuple(given.shape[1:]), given.shape[0]
+    shape = shape or getattr(denoiser, "shape", None)
+    if shape is None:
+        raise ValueError("a plain function does not tell its shape: pass x= or shape=")
+    return tuple(shape), batch
+
+
+def _warn_of_a_low_start(denoiser: Any, sigma: float, image: Tensor | None) -> None:
+    sigma_max = getattr(denoiser, "sigma_max", None)
+    if image is None and sigma_max is not None and sigma < sigma_max / 2:
+        warnings.warn(
+            f"starting from pure noise at σ = {sigma:g}, far below the {sigma_max:g} that this denoiser was trained to "
+            "start from: expect dull or broken pictures",
+            stacklevel=3,
+        )

@@ -1,0 +1,81 @@
+"""Solvers by name: pure functions from a schedule to a Plan."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..denoising.space import VE, Space
+from .plan import Plan
+from .solvers import exponential, multistep, runge_kutta, stochastic
+from .symbol import trace
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A solver's function and what a user wants to know before choosing it.
+
+    `order` is that of the global error as steps shrink (for stochastic solvers in their noise-free form).
+    `evaluations` is how often a step asks the denoiser.
+    """
+
+    function: Callable
+    order: int
+    evaluations: int
+    about: str
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """The keyword arguments it takes, with their defaults."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+    @property
+    def stochastic(self) -> bool:
+        return "W" in inspect.signature(self.function).parameters
+
+    def __call__(self, D: Callable, x: Any, steps: Any, space: Space, W: Callable, **knobs: Any) -> Any:
+        """Run on symbols or on tensors: D(x, sigma) -> x0, W(high, low) -> unit noise, `steps` a `symbol.Steps`."""
+        unknown = [knob for knob in knobs if knob not in self.knobs]
+        if unknown:
+            raise ValueError(f"unknown knob {unknown[0]!r}: this solver has {', '.join(self.knobs) or 'none'}")
+        if self.stochastic:
+            knobs |= {"space": space, "W": W}
+        return self.function(D, x, steps, **knobs)
+
+
+SOLVERS: dict[str, Solver] = {
+    "dpmpp_2m": Solver(exponential.dpmpp_2m, 2, 1, "fast and steady: a good first choice"),
+    "ipndm": Solver(multistep.ipndm, 2, 1, "few steps on Karras schedules: often the most exact"),
+    "heun": Solver(runge_kutta.heun, 2, 2, "two evaluations a step, very steady"),
+    "euler": Solver(runge_kutta.euler, 1, 1, "the plainest; equals DDIM"),
+    "euler_ancestral": Solver(stochastic.euler_ancestral, 1, 1, "adds noise each step: livelier, never settles"),
+    "dpmpp_2m_sde": Solver(stochastic.dpmpp_2m_sde, 2, 1, "adds noise, second order: rich detail from 15 steps on"),
+    "uni_pc": Solver(exponential.uni_pc, 3, 1, "predictor and corrector in one evaluation; needs about 8 steps"),
+    "deis": Solver(multistep.deis, 3, 1, "exponential Adams-Bashforth in VP time"),
+    "ipndm_v": Solver(multistep.ipndm_v, 2, 1, "ipndm with weights that look at the grid"),
+    "lms": Solver(multistep.lms, 4, 1, "exact Adams-Bashforth weights: for fine schedules"),
+    "dpm_2": Solver(runge_kutta.dpm_2, 2, 2, "midpoint in log σ, two evaluations a step"),
+    "dpmpp_sde": Solver(stochastic.dpmpp_sde, 2, 2, "adds noise, two evaluations a step"),
+    "ddpm": Solver(stochastic.ddpm, 1, 1, "the original ancestral chain"),
+    "lcm": Solver(stochastic.lcm, 1, 1, "for consistency models: 4 to 8 steps"),
+}
+
+
+def plan(name: str, sigmas: Sequence[float], space: Space = VE, **knobs: Any) -> Plan:
+    """The table of `name` on a schedule of descending σ's; `knobs` as `SOLVERS[name].knobs` lists them.
+
+    Raises ValueError for an unknown solver or knob, and for a schedule that does not descend.
+    """
+    if name not in SOLVERS:
+        raise ValueError(f"unknown solver {name!r}: use one of {', '.join(SOLVERS)}")
+    sigmas = [float(sigma) for sigma in sigmas]
+    space.check(sigmas)
+    solver = SOLVERS[name]
+
+    def run(D: Callable, x: Any, steps: Any, W: Callable) -> Any:
+        return solver(D, x, steps, space, W, **knobs)
+
+    return trace(run, sigmas, name, space.name)

@@ -1,0 +1,1 @@
+"""The solvers, as functions of the schedule; `solver.SOLVERS` names them."""
