@@ -7,6 +7,7 @@
 """
 
 from .checkpoint import CheckpointError, load_denoiser
+from .denoising import pixels
 from .denoising.denoiser import Denoiser
 from .denoising.guidance import Guidance
 from .denoising.space import FLOW, VE, Space
@@ -28,6 +29,7 @@ __all__ = [
     "Space",
     "Trace",
     "load_denoiser",
+    "pixels",
     "run",
     "sample",
     "schedule",

@@ -1,0 +1,24 @@
+"""The nodes that artists see: thin, one file a family."""
+
+from .denoiser import VarifoldGuidance, VarifoldLoadDenoiser, VarifoldPrompt
+from .sample_picture import VarifoldSamplePicture
+from .sampler import VarifoldSampler
+from .schedule import VarifoldSchedule
+from .sheet import VarifoldSheet
+from .solver import VarifoldSolver
+from .trace import VarifoldTrace
+
+NODES = {
+    "Load Denoiser": VarifoldLoadDenoiser,
+    "Prompt": VarifoldPrompt,
+    "Noise Schedule": VarifoldSchedule,
+    "Solver": VarifoldSolver,
+    "Guidance": VarifoldGuidance,
+    "Sampler": VarifoldSampler,
+    "Trace": VarifoldTrace,
+    "Sheet": VarifoldSheet,
+    "Sample Picture": VarifoldSamplePicture,
+}
+
+NODE_CLASS_MAPPINGS = {node.__name__: node for node in NODES.values()}
+NODE_DISPLAY_NAME_MAPPINGS = {node.__name__: f"{title} (Varifold)" for title, node in NODES.items()}

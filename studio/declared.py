@@ -61,8 +61,7 @@ def _inputs(cls: type) -> Iterator[Declared]:
 def hidden_of(cls: type) -> dict[str, str]:
     """Hidden inputs: parameter name -> what it asks for (PROMPT, UNIQUE_ID, ...)."""
     return {
-        name: kind if isinstance(kind, str) else kind[0]
-        for name, kind in cls.INPUT_TYPES().get("hidden", {}).items()
+        name: kind if isinstance(kind, str) else kind[0] for name, kind in cls.INPUT_TYPES().get("hidden", {}).items()
     }
 
 

@@ -32,20 +32,21 @@ class Slot(NamedTuple):
     link: str | None
 
 
-def flatten(document: dict, nodes: dict[str, type]) -> Flat:
+def flatten(document: dict, nodes: dict[str, type], titles: dict[str, str] | None = None) -> Flat:
     """Expand subgraphs, follow reroutes, primitives and bypassed nodes, drop muted ones, name widget values.
 
-    Raises WorkflowError for subgraphs that contain themselves and for links that run in a circle.
+    `titles`: display names by node type, for nodes that the user has not renamed. Raises WorkflowError for
+    subgraphs that contain themselves and for links that run in a circle.
     """
-    return _Flattener(document, nodes).run()
+    return _Flattener(document, nodes, titles or {}).run()
 
 
 class _Flattener:
-    def __init__(self, document: dict, nodes: dict[str, type]):
+    def __init__(self, document: dict, nodes: dict[str, type], titles: dict[str, str]):
         definitions = document.get("definitions")
         subgraphs = entries(definitions, "subgraphs") if isinstance(definitions, dict) else []
         self.definitions = {str(subgraph.get("id")): subgraph for subgraph in subgraphs}
-        self.classes = nodes
+        self.titles = titles
         self.declared = {name: inputs_of(nodes[name]) for name in _types(document, subgraphs) if name in nodes}
         self.root = root_scope(document)
         self.scopes: dict[tuple[str, ...], Scope] = {}
@@ -108,7 +109,7 @@ class _Flattener:
                 self.flat.places[node_id, name] = source
                 source = {"__value__": source.value} if isinstance(source.value, list) else source.value
             inputs[name] = source
-        title = node.get("title") or getattr(self.classes.get(class_type), "DISPLAY_NAME", class_type)
+        title = node.get("title") or self.titles.get(class_type, class_type)
         self.flat.prompt[node_id] = {"inputs": inputs, "class_type": class_type, "_meta": {"title": title}}
         properties = node.get("properties")
         if isinstance(properties, dict):
@@ -127,7 +128,7 @@ class _Flattener:
         declared += [
             (str(slot.get("name")), str(slot.get("type", "*")))
             for slot in entries(node, "inputs")
-            if slot.get("name") not in names
+            if str(slot.get("name")) not in names
         ]
         return [Slot(name, kind, saved_link(node, name)) for name, kind in declared]
 
@@ -159,9 +160,9 @@ class _Flattener:
                 link = self._bypass(node, edge.origin_slot, slot.type)
             elif kind == "Reroute":
                 link = next((entry.link for entry in self._slots(node)), None)
-            elif node.get("mode") == MUTED or kind in NOTES:
+            elif kind in NOTES:
                 return None
-            elif kind in self.definitions:
+            elif kind in self.definitions and node.get("mode") != MUTED:
                 scope = self._inside(scope, node)
                 link = scope.output_link(edge.origin_slot)
             else:

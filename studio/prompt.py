@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .declared import inputs_of
@@ -47,28 +47,31 @@ def links(node: dict, cls: type) -> Iterator[tuple[str, str, int]]:
             yield name, value[0], value[1]
 
 
-def ancestors(roots: Iterable[str], parents: Callable[[str], list[str]]) -> tuple[list[str], list[list[str]]]:
+def ancestors(
+    roots: Iterable[str], prompt: dict[str, dict], nodes: dict[str, type]
+) -> tuple[list[str], list[list[str]]]:
     """All nodes that `roots` depend on, roots included, parents first; and the cycles among them."""
+
+    def parents(node_id: str) -> Iterator[str]:
+        node = prompt[node_id]
+        return (origin for _, origin, _ in links(node, nodes[node["class_type"]]) if origin in prompt)
+
     order: list[str] = []
     done: set[str] = set()
     cycles: list[list[str]] = []
     for root in roots:
-        path, waiting = [root], [iter(parents(root))]
-        on_path = {root}
         if root in done:
             continue
+        path, waiting = [root], [parents(root)]
         while path:
             parent = next(waiting[-1], None)
             if parent is None:
                 waiting.pop()
-                node = path.pop()
-                on_path.remove(node)
-                done.add(node)
-                order.append(node)
-            elif parent in on_path:
+                done.add(path[-1])
+                order.append(path.pop())
+            elif parent in path:
                 cycles.append([*path[path.index(parent) :], parent])
             elif parent not in done:
                 path.append(parent)
-                on_path.add(parent)
-                waiting.append(iter(parents(parent)))
+                waiting.append(parents(parent))
     return order, cycles

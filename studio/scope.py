@@ -84,7 +84,9 @@ def _edges(graph: dict) -> dict[str, Edge]:
     links = graph.get("links")
     if isinstance(links, dict):
         links = list(links.values())
-    return {edge.id: edge for link in links or [] if (edge := _edge(link))}
+    if not isinstance(links, list):
+        return {}
+    return {edge.id: edge for link in links if (edge := _edge(link))}
 
 
 def _edge(link: Any) -> Edge | None:

@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # the same sums in the same order here and in the programs tested
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same sums in the same order here and in the programs tested
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent

@@ -8,20 +8,26 @@ that number has been compared with the file's size.
 import json
 import math
 import os
-import stat
 from dataclasses import dataclass
-from pathlib import Path
 
 from .errors import CheckpointError, quote
+from .file import readable, regular_file
 
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
 MAX_RANK = 16
 MAX_ELEMENTS = 2**60
 
 DTYPE_BITS = {
-    **{"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E5M2FNUZ": 8, "F8_E4M3FNUZ": 8},
-    **{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U16": 16, "I16": 16, "F16": 16, "BF16": 16},
-    **{"U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64, "C64": 64},
+    name: bits
+    for bits, names in (
+        (4, "F4"),
+        (6, "F6_E2M3 F6_E3M2"),
+        (8, "BOOL U8 I8 F8_E5M2 F8_E4M3 F8_E8M0 F8_E5M2FNUZ F8_E4M3FNUZ"),
+        (16, "U16 I16 F16 BF16"),
+        (32, "U32 I32 F32"),
+        (64, "U64 I64 F64 C64"),
+    )
+    for name in names.split()
 }
 
 _PICKLE = "is a pickle (.ckpt, .pt or .bin, perhaps renamed), which can run code when opened and is never read here"
@@ -63,23 +69,10 @@ class Header:
 
 def read_header(path: str | os.PathLike) -> Header:
     """Reads and checks the header alone, whatever the file's size. Raises CheckpointError."""
-    try:
-        # Asked before opening, for opening a pipe would wait for its other end.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            kind = "is a folder" if os.path.isdir(path) else "is not a regular file"
-            raise CheckpointError(f"{path} {kind}: choose a .safetensors file")
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            data = _header_bytes(path, file, size)
-    except CheckpointError:
-        raise
-    except FileNotFoundError:
-        raise CheckpointError(f"{quote(os.fspath(path), 300)} does not exist: check the name and the folder") from None
-    except PermissionError:
-        raise CheckpointError(f"{path} may not be read: give this user permission to read it") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{quote(os.fspath(path), 300)} cannot be read: {error}") from None
-
+    regular_file(path)
+    with readable(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = _header_bytes(path, file, size)
     try:
         return _parse(data, size - 8 - len(data))
     except _Damaged as error:
@@ -177,8 +170,3 @@ def _tensor(name: str, entry: object) -> TensorInfo:
 
 def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value <= MAX_ELEMENTS
-
-
-def default_path() -> Path:
-    """The embedded denoiser's file."""
-    return Path(__file__).parent.parent / "weights" / "pixel_art.safetensors"

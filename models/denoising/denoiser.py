@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -49,6 +49,11 @@ class Denoiser:
     @property
     def space(self) -> Space:
         return self.precondition.space
+
+    @property
+    def channels(self) -> str:
+        """How its tensors become pictures: a name that `pixels.decode` knows."""
+        return self.spec.channels if self.spec else {3: "rgb", 4: "rgba"}.get(self.shape[0], "latent")
 
     @property
     def dtype(self) -> torch.dtype:
@@ -121,26 +126,31 @@ class Denoiser:
             return c.skip * x + c.out * output
         return torch.add(x * c.skip, output, alpha=c.out)
 
-    def prepare(self, sigmas: Sequence[float], cond: Cond, shape: Sequence[int]) -> Prepared:
-        """This denoiser for one condition, batch shape and list of noise levels: embeddings made once for a run."""
-        return Prepared(self, sigmas, self.join([cond], shape[0]), shape)
+    def prepare(self, sigmas: Sequence[float], cond: Cond, shape: Sequence[int]) -> Callable[[Tensor, float], Tensor]:
+        """D(x, sigma) for one condition, batch shape and list of noise levels: embeddings made once for a run."""
+        return Prepared(self, sigmas, [cond], shape)
 
-    def prepare_guided(self, sigmas: Sequence[float], positive: Cond, negative: Cond, shape: Sequence[int]) -> Prepared:
-        """The same for both halves of guidance in one batch of 2B: the positive first."""
-        joined = self.join([positive, negative], shape[0])
-        return Prepared(self, sigmas, joined, (2 * shape[0], *shape[1:]))
+    def prepare_all(
+        self, sigmas: Sequence[float], conds: Sequence[Cond], shape: Sequence[int]
+    ) -> Callable[[Tensor, float], Sequence[Tensor]]:
+        """The same for several conditions in one call of the net: (x, sigma) -> the x0 of each."""
+        prepared, count = Prepared(self, sigmas, conds, shape), len(conds)
+        return lambda x, sigma: prepared(torch.cat([x] * count) if count > 1 else x, sigma).chunk(count)
 
 
 class Prepared:
-    """A denoiser whose embeddings for a run's noise levels are ready; called with those levels only."""
+    """A denoiser whose embeddings for a run's noise levels and conditions are ready.
 
-    def __init__(self, denoiser: Denoiser, sigmas: Sequence[float], cond: Cond, shape: Sequence[int]):
+    Called with those levels only, and with as many copies of the state as there are conditions.
+    """
+
+    def __init__(self, denoiser: Denoiser, sigmas: Sequence[float], conds: Sequence[Cond], shape: Sequence[int]):
         denoiser.check_shape(shape)
         self.denoiser = denoiser
         levels = sorted({sigma for sigma in sigmas if sigma > 0})
         self.scalars = {sigma: denoiser.precondition.scalars(sigma) for sigma in levels}
-        batch, device = shape[0], denoiser.device
-        labels = torch.tensor([self.scalars[sigma].noise for sigma in levels], device=device)
+        batch, cond = len(conds) * shape[0], denoiser.join(conds, shape[0])
+        labels = torch.tensor([self.scalars[sigma].noise for sigma in levels], device=denoiser.device)
         if cond is not None:
             cond = {name: t.repeat(len(levels), *[1] * (t.ndim - 1)) for name, t in cond.items()}
         embeddings = denoiser.net.embed(labels.repeat_interleave(batch), cond)

@@ -77,35 +77,38 @@ def guided(
 ) -> Callable[[Tensor, float], Tensor]:
     """D(x, sigma) -> x0 of a run over `sigmas` with states of `shape`: the denoiser, conditioned and guided.
 
-    Both halves go through the net in one call if the denoiser has `prepare_guided`, else through two. With `scale` 1,
-    and outside the guidance's interval, only the positive is computed.
+    `positive` and `negative` are conditions, or lists of conditions whose predictions are averaged. All go through the
+    net in one call if the denoiser has `prepare_all`, else through one each. With `scale` 1, and outside the guidance's
+    interval, only the positive is computed.
     """
     guidance = getattr(denoiser, "guidance", CFG)
-    plain_levels = sigmas if scale == 1 else [sigma for sigma in sigmas if not guidance.acts(sigma)]
-    guided_levels = [] if scale == 1 else [sigma for sigma in sigmas if guidance.acts(sigma)]
-    plain = _prepared(denoiser, plain_levels, positive, shape)
-    if not guided_levels:
-        return plain
+    positives, negatives = _as_list(positive), _as_list(negative)
+    guided_levels = [sigma for sigma in sigmas if scale != 1 and guidance.acts(sigma)]
+    plain_levels = [sigma for sigma in sigmas if sigma not in guided_levels]
+    plain = _outputs(denoiser, plain_levels, positives, shape)
+    both = _outputs(denoiser, guided_levels, positives + negatives, shape)
     combine = guidance.combine(scale)
-    both = _both(denoiser, guided_levels, positive, negative, shape)
 
     def D(x: Tensor, sigma: float) -> Tensor:
-        if not guidance.acts(sigma):
-            return plain(x, sigma)
-        return combine(*both(x, sigma), x, sigma)
+        if scale == 1 or not guidance.acts(sigma):
+            return _mean(plain(x, sigma))
+        outputs = both(x, sigma)
+        return combine(_mean(outputs[: len(positives)]), _mean(outputs[len(positives) :]), x, sigma)
 
     return D
 
 
-def _prepared(denoiser: Any, sigmas: Sequence[float], cond: Any, shape: Sequence[int]) -> Callable:
-    if hasattr(denoiser, "prepare"):
-        return denoiser.prepare(sigmas, cond, shape) if sigmas else denoiser
-    return lambda x, sigma: denoiser(x, sigma, cond)
+def _as_list(cond: Any) -> list:
+    return cond if isinstance(cond, list) else [cond]
 
 
-def _both(denoiser: Any, sigmas: Sequence[float], positive: Any, negative: Any, shape: Sequence[int]) -> Callable:
-    if hasattr(denoiser, "prepare_guided"):
-        stacked = denoiser.prepare_guided(sigmas, positive, negative, shape)
-        return lambda x, sigma: stacked(torch.cat([x, x]), sigma).chunk(2)
-    halves = [_prepared(denoiser, sigmas, cond, shape) for cond in (positive, negative)]
-    return lambda x, sigma: [half(x, sigma) for half in halves]
+def _mean(outputs: Sequence[Tensor]) -> Tensor:
+    return outputs[0] if len(outputs) == 1 else torch.stack(list(outputs)).mean(0)
+
+
+def _outputs(
+    denoiser: Any, sigmas: Sequence[float], conds: list, shape: Sequence[int]
+) -> Callable[[Tensor, float], Sequence[Tensor]]:
+    if hasattr(denoiser, "prepare_all") and sigmas:
+        return denoiser.prepare_all(sigmas, conds, shape)
+    return lambda x, sigma: [denoiser(x, sigma, cond) for cond in conds]

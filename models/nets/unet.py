@@ -20,7 +20,7 @@ LIMITS = {
     "in_channels": (1, 64),
     "patch": (1, 16),
     "width": (16, 2048),
-    "blocks": (1, 8),
+    "blocks": (1, 4),
     "embedding": (16, 8192),
     "vocabulary": (1, 65536),
 }
@@ -141,7 +141,11 @@ class UNet(nn.Module):
 
         self.time_in = nn.Linear(2 * FREQUENCIES[2], emb)
         self.time_out = nn.Linear(emb, emb)
-        self.words = nn.Embedding(config.vocabulary, emb, padding_idx=0)
+        # nn.Embedding's own initialisation is a normal_, which on the meta device costs two seconds of imports.
+        bound = math.sqrt(3 / emb)
+        table = torch.empty(config.vocabulary, emb).uniform_(-bound, bound)
+        table[0] = 0
+        self.words = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=0)
         self.no_words = nn.Parameter(torch.zeros(emb))
 
         self.stem = nn.Conv2d(pixels, width, 3, padding=1)
@@ -157,9 +161,7 @@ class UNet(nn.Module):
                 channels = width * multiplier
                 skips.append(channels)
 
-        self.middle = nn.ModuleList(
-            [Block(channels, channels, emb, attention=True), Block(channels, channels, emb)]
-        )
+        self.middle = nn.ModuleList([Block(channels, channels, emb, attention=True), Block(channels, channels, emb)])
 
         self.up = nn.ModuleList()
         for level, multiplier in reversed(list(enumerate(config.multipliers))):
@@ -200,7 +202,7 @@ class UNet(nn.Module):
         return F.silu(self.time_out(F.silu(self.time_in(waves))) + (WORD_GAIN * meaning).to(self.dtype))
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """x [N,in_channels,H,W] with H and W multiples of `multiple`; emb [N or 1, embedding] -> [N,in_channels,H,W]."""
+        """x [N,in_channels,H,W], H and W multiples of `multiple`; emb [N or 1, embedding] -> x's shape."""
         x = F.pixel_unshuffle(x.to(self.dtype), self.config.patch)
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = [x]

@@ -81,6 +81,7 @@ def sample(
     negative: Any = None,
     guidance: float = 1.0,
     x: Tensor | None = None,
+    noise: Tensor | None = None,
     image: Tensor | None = None,
     mask: Tensor | None = None,
     shape: Sequence[int] | None = None,
@@ -92,12 +93,13 @@ def sample(
 ) -> Tensor:
     """Draw `batch` pictures [B, C, H, W], values as the denoiser's data has them.
 
-    denoiser: any D(x, sigma, cond) -> x0; `space` is asked of it if not given. sigmas: N+1 descending floats.
-    solver: a name of `solver.SOLVERS` or a Plan made for these σ's. seed, indices: picture b is drawn from noise stream
-    (seed, indices[b]), 0, 1, 2, ... by default, and is the same picture in any batch. cond, negative, guidance: 1 is no
-    guidance. x: the state at sigmas[0] instead of noise. image: an x0 to start from, noised to sigmas[0]; with `mask`
-    [B, 1, H, W], kept where it is 0 and repainted where it is 1. shape: (C, H, W) if not the denoiser's own.
-    `observe`, `pictures` and `recorder` as in `run`.
+    denoiser: any D(x, sigma, cond) -> x0; `space` and `shape` (C, H, W) are asked of it if not given.
+    sigmas: N+1 descending floats. solver: a name of `solver.SOLVERS`, or a Plan made for these σ's.
+    seed, indices: picture b is drawn from noise stream (seed, indices[b]), 0, 1, 2, ... by default, and is the same
+    picture in any batch. noise: unit normals to start from, instead of the streams'. x: the state at sigmas[0], instead
+    of noise. image: an x0 to start from, noised to sigmas[0]; with mask [B, 1, H, W], kept where that is 0 and
+    repainted where it is 1. cond, negative: conditions, or lists of them, see `guided`; guidance: 1 is none.
+    observe, pictures, recorder: see `run`.
 
     Raises ValueError for schedules, sizes and plans that do not fit, `NonFinite` for NaN or infinity on the way.
     """
@@ -113,12 +115,12 @@ def sample(
             f"this plan ({plan.solver}) was made for {plan.space} space, and the denoiser's is {space.name}"
         )
 
-    given = x if x is not None else image
+    given = next((tensor for tensor in (x, image, noise) if tensor is not None), None)
     shape, batch = _batch_shape(denoiser, given, shape, batch)
     device = given.device if given is not None else getattr(denoiser, "device", torch.device("cpu"))
     dtype = torch.promote_types(given.dtype, torch.float32) if given is not None else torch.float32
-    noise = Noise(seed, range(batch) if indices is None else indices, shape, device, dtype)
-    start_noise = noise(0) if x is None or mask is not None else None
+    streams = Noise(seed, range(batch) if indices is None else indices, shape, device, dtype)
+    start_noise = streams(0) if noise is None else noise.to(device, dtype)
     if x is None:
         _warn_of_a_low_start(denoiser, sigmas[0], image)
         x = start_noise * sigmas[0] if image is None else noised(space, image.to(dtype), sigmas[0], start_noise)
@@ -129,7 +131,7 @@ def sample(
         if image is None:
             raise ValueError("a mask needs the image that it keeps: pass image=")
         D = keeping(D, space, image.to(dtype), mask.to(dtype), start_noise)
-    state = run(plan, D, x.to(dtype), noise, observe=observe, pictures=pictures, recorder=recorder)
+    state = run(plan, D, x.to(dtype), streams, observe=observe, pictures=pictures, recorder=recorder)
     if mask is not None:
         state = torch.lerp(noised(space, image.to(dtype), sigmas[-1], start_noise), state, mask.to(dtype))
     return state

@@ -169,3 +169,10 @@ def from_points(steps: int, points: Sequence[tuple[float, float]]) -> Schedule:
     heights = [math.log(sigma) for _, sigma in points]
     curve = monotone_cubic(positions, heights)
     return _ends_exactly([math.exp(curve(u)) for u in _ramp(steps, 1.0)], points[-1][1], points[0][1])
+
+
+def last_part(make: Callable[[int], Schedule], steps: int, denoise: float) -> Schedule:
+    """The last `steps` steps of the schedule `make` of steps/denoise, as KSampler's denoise; empty for 0."""
+    if denoise <= 0:
+        return []
+    return make(int(steps / denoise))[-(steps + 1) :]

@@ -15,11 +15,15 @@ MOST_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Trace:
-    """The denoiser outputs of sample 0 along a run: `frames` [F, C, H, W] float16 on the CPU, with the row of each."""
+    """The denoiser outputs of sample 0 along a run: `frames` [F, C, H, W] float16 on the CPU, with the row of each.
+
+    `channels` tells `pixels.decode` what they are.
+    """
 
     frames: Tensor
     rows: tuple[int, ...]
     plan: Plan
+    channels: str
 
     @property
     def sigmas(self) -> tuple[float, ...]:
@@ -30,8 +34,8 @@ class Trace:
 class Recorder:
     """Collects a Trace: at most 32 frames and 64 MB, spread evenly over the run and kept on its device."""
 
-    def __init__(self, plan: Plan):
-        self.plan = plan
+    def __init__(self, plan: Plan, channels: str = "rgb"):
+        self.plan, self.channels = plan, channels
         self.wanted: set[int] | None = None
         self.frames: dict[int, Tensor] = {}
 
@@ -45,4 +49,4 @@ class Recorder:
 
     def trace(self) -> Trace:
         frames = torch.stack(list(self.frames.values())).cpu()
-        return Trace(frames, tuple(self.frames), self.plan)
+        return Trace(frames, tuple(self.frames), self.plan, self.channels)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ...models.denoising.denoiser import Denoiser
+    from ...models.denoising.space import Space
 
 
 class Progress(Protocol):
@@ -37,8 +38,17 @@ class Host(Protocol):
     def denoiser_files(self) -> dict[str, str]:
         """Safetensors files of the host's model folders: name shown to the user -> path."""
 
+    def adopt(self, denoiser: Denoiser) -> None:
+        """Put a freshly loaded denoiser under the host's management of memory."""
+
     def load(self, denoiser: Denoiser) -> None:
-        """Bring the weights to `device()`; the host may evict them once the node has run."""
+        """Bring the weights of an adopted denoiser to `device()`; the host may evict them once the node has run."""
+
+    def sigma_table(self, model: Any) -> list[float]:
+        """The ascending σ's of what travels on this host's MODEL wires."""
+
+    def space(self, model: Any) -> Space:
+        """The space of the model that a SAMPLER's function is called with."""
 
     def sampler(self, function: Callable) -> Any:
         """The object that travels on this host's SAMPLER wires, with `function` as its `sampler_function`."""
@@ -53,13 +63,19 @@ def use(host: Host | None) -> None:
     _current = host
 
 
-def current() -> Host:
-    """The host in use: the one given to `use`, else ComfyUI where it runs in this process."""
+def find() -> Host | None:
+    """The host in use: the one given to `use`, else ComfyUI where it runs in this process, else None."""
     global _current
-    if _current is None:
-        if "comfy.model_management" not in sys.modules:
-            raise RuntimeError("no host: run this graph with `varifold run` or inside ComfyUI")
+    if _current is None and "comfy.model_management" in sys.modules:
         from .comfyui import ComfyHost
 
         _current = ComfyHost()
     return _current
+
+
+def current() -> Host:
+    """The host in use. Raises RuntimeError where there is none."""
+    host = find()
+    if host is None:
+        raise RuntimeError("no host: run this graph with `varifold run` or inside ComfyUI")
+    return host

@@ -72,7 +72,7 @@ class Install:
 
     @property
     def complete(self) -> bool:
-        return self.marker.is_file() and json.loads(self.marker.read_text()) == RECIPE
+        return self.marker.is_file() and self.marker.read_text() == json.dumps(RECIPE)
 
     def environment(self, *extra_paths: Path) -> dict[str, str]:
         """The environment for a program of this ComfyUI, with `extra_paths` importable too."""
@@ -94,7 +94,7 @@ def install(folder: Path) -> Install:
     if folder.is_dir() and any(folder.iterdir()) and not result.marker.exists():
         raise OSError(f"{folder} is not empty and was not made by this script: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    result.marker.write_text(json.dumps("unfinished"))
+    result.marker.write_text("unfinished")
     for part in (result.source, result.folder / "venv", result.shims):
         shutil.rmtree(part, ignore_errors=True)
     unpack_source(result.folder)
@@ -121,9 +121,7 @@ def unpack_source(folder: Path) -> None:
             wanted,
         ]
         name = SOURCE.partition("==")[0]
-        subprocess.run(
-            [*download, "--no-binary", name, "--ignore-requires-python", "-d", scratch], check=True
-        )
+        subprocess.run([*download, "--no-binary", name, "--ignore-requires-python", "-d", scratch], check=True)
         (archive,) = Path(scratch).glob("*.tar.gz")
         with tarfile.open(archive) as tar:
             tar.extractall(scratch, [m for m in tar if "/vendor/ComfyUI/" in m.name], filter="data")

@@ -115,9 +115,7 @@ def run(key: str, options: dict, spec: dict) -> dict[str, object]:
         model = MixtureModel(spec["space"], **spec["mixture"])
         takes_noise = "noise_sampler" in inspect.signature(sampler).parameters
         noise = {"noise_sampler": noise_sampler} if takes_noise else {}
-        last = sampler(
-            model, x.clone(), tensor(spec["sigmas"]), extra_args={}, disable=True, **noise, **options
-        )
+        last = sampler(model, x.clone(), tensor(spec["sigmas"]), extra_args={}, disable=True, **noise, **options)
         return last, model.evaluations
 
     last, evaluations = sample(listen)

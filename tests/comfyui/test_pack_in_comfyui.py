@@ -21,7 +21,9 @@ NODES = {
 
 @pytest.fixture(scope="module")
 def nodes(comfy_server):
-    return {name: info for name, info in comfy_server.object_info().items() if name.startswith("Varifold")}
+    found = {name: info for name, info in comfy_server.object_info().items() if name.startswith("Varifold")}
+    assert found, comfy_server.boot_log
+    return found
 
 
 def test_every_node_is_listed(nodes):
@@ -54,10 +56,11 @@ def test_every_output_has_a_tooltip(nodes):
         assert all(tooltips), name
 
 
-def test_the_pack_loads_quickly_and_without_a_traceback(comfy_server, record_property):
+def test_the_pack_loads_quickly_and_without_a_traceback(comfy_server, capsys):
     log = comfy_server.boot_log
-    (seconds,) = re.findall(r"([\d.]+) seconds: .*99-some pack\.copy", log)
-    record_property("import_seconds", seconds)
-    print(f"ComfyUI imported the pack in {seconds} s")
-    assert float(seconds) < 1
+    imported = re.search(r"([\d.]+) seconds: .*99-some pack\.copy", log)
+    assert imported, log
+    with capsys.disabled():
+        print(f"\nComfyUI imported the pack in {imported[1]} s")
+    assert float(imported[1]) < 1
     assert not re.findall(r'(?:File "|Cannot import ).*99-some pack\.copy.*', log)

@@ -1,0 +1,20 @@
+"""Varifold's own checkpoints: the net's names as they are, everything else in the metadata."""
+
+from .errors import quote
+from .header import Header
+from .layout import Match
+from .spec import KEY, spec_from_json
+
+FAMILY = "Varifold checkpoint"
+
+
+def match(header: Header) -> Match | None:
+    """Fits a file with `varifold.spec` in its metadata. Raises ValueError if that cannot be used."""
+    if KEY not in header.metadata:
+        return None
+    spec = spec_from_json(header.metadata[KEY])
+    words = spec.config.get("vocabulary", 1)
+    if spec.vocabulary and words != len(spec.vocabulary):
+        raise ValueError(f"its vocabulary has {len(spec.vocabulary)} words and its net {quote(words)}")
+    keys = {name: name for name in header.tensors}
+    return Match(FAMILY, spec, keys, f"the file's metadata has {KEY}")

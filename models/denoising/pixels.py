@@ -1,0 +1,29 @@
+"""How a denoiser's tensors become pictures and back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def decode(x0: Tensor, channels: str) -> tuple[Tensor, Tensor]:
+    """x0 [B, C, H, W] -> straight colours [B, H, W, 3] and alpha [B, H, W], float32 in 0..1.
+
+    "rgb": x0 is 2·rgb − 1. "rgba": its first three are (2·rgb − 1)·alpha and the fourth is 2·alpha − 1; alpha is
+    snapped to 0 or 1, and what is transparent is black.
+    """
+    x0 = x0.float().movedim(1, -1)
+    rgb = ((x0[..., :3] + 1) / 2).clamp(0, 1)
+    if channels == "rgb":
+        return rgb, torch.ones_like(rgb[..., 0])
+    alpha = (x0[..., 3] > 0).float()
+    return rgb * alpha[..., None], alpha
+
+
+def encode(rgb: Tensor, alpha: Tensor, channels: str) -> Tensor:
+    """The inverse of `decode` for alpha 0 or 1; a soft alpha is cut at one half."""
+    x0 = 2 * rgb.float() - 1
+    if channels == "rgba":
+        opaque = (alpha > 0.5).float()[..., None]
+        x0 = torch.cat([x0 * opaque, 2 * opaque - 1], -1)
+    return x0.movedim(-1, 1)

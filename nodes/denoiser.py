@@ -1,0 +1,156 @@
+"""Nodes around a denoiser: load it, speak to it, guide it."""
+
+from __future__ import annotations
+
+from . import wires
+from .host import current, find
+
+EMBEDDED = "Varifold pixel art (embedded)"
+PREDICTIONS = ["auto", "edm", "eps", "v", "x0", "flow"]
+PRECISIONS = ["auto", "float32", "bfloat16", "float16"]
+CATEGORY = "Varifold"
+
+
+def _files() -> dict[str, str | None]:
+    """Name shown -> path; None is the embedded denoiser."""
+    host = find()
+    return {EMBEDDED: None, **(host.denoiser_files() if host else {})}
+
+
+class VarifoldLoadDenoiser:
+    DESCRIPTION = "Loads a denoiser: the pixel-art one that comes with Varifold, or a file of the model folders."
+    SEARCH_ALIASES = ["load model", "checkpoint loader", "diffusion model", "pixel art model", "denoiser"]
+    CATEGORY = CATEGORY
+    FUNCTION = "load"
+    RETURN_TYPES = ("VARIFOLD_DENOISER", "STRING")
+    RETURN_NAMES = ("denoiser", "report")
+    OUTPUT_TOOLTIPS = (
+        "The denoiser, for Prompt, Noise Schedule, Guidance and Sampler.",
+        "What the file is: what its keys proved, its words, size and σ range, and what was unused.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "file": (
+                    list(_files()),
+                    {"tooltip": "The embedded denoiser, or a .safetensors file of the model folders."},
+                ),
+                "precision": (
+                    PRECISIONS,
+                    {"tooltip": "What the net computes in. auto: float32. The state itself is always float32."},
+                ),
+                "prediction": (
+                    PREDICTIONS,
+                    {"tooltip": "What the net's output means. auto: what the file says; overrule it if that is wrong."},
+                ),
+            }
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, file, precision, prediction):
+        from ..models.checkpoint import identity
+
+        return identity(_path(file))
+
+    def load(self, file, precision, prediction):
+        import torch
+
+        from ..models.checkpoint import load_denoiser, report
+
+        dtype = None if precision == "auto" else getattr(torch, precision)
+        denoiser = load_denoiser(_path(file), dtype=dtype, prediction=prediction)
+        current().adopt(denoiser)
+        return denoiser, report(denoiser)
+
+
+def _path(file: str) -> str | None:
+    files = _files()
+    if file not in files:
+        raise ValueError(f"there is no {file!r} in the model folders: choose another file, or put it there")
+    return files[file]
+
+
+class VarifoldPrompt:
+    DESCRIPTION = "Says in words what to draw. Words the denoiser knows are in Load Denoiser's report."
+    SEARCH_ALIASES = ["text encode", "positive prompt", "negative prompt", "conditioning", "words"]
+    CATEGORY = CATEGORY
+    FUNCTION = "encode"
+    RETURN_TYPES = ("CONDITIONING",)
+    RETURN_NAMES = ("conditioning",)
+    OUTPUT_TOOLTIPS = ("The prompt, for Sampler's positive or negative. Concat, Average and Combine work on it.",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "denoiser": ("VARIFOLD_DENOISER", {"tooltip": "Whose words these are."}),
+                "text": (
+                    "STRING",
+                    {
+                        "default": "hero robe",
+                        "multiline": True,
+                        "tooltip": "A few words in any order: hero robe white, floor grass, potion red.",
+                    },
+                ),
+                "unknown": (
+                    ["nearest", "skip", "error"],
+                    {"tooltip": "A word the denoiser does not know: read as the nearest one, left out, or an error."},
+                ),
+            }
+        }
+
+    def encode(self, denoiser, text, unknown):
+        if denoiser.vocabulary is None:
+            raise ValueError("this denoiser knows no words: leave Sampler's positive unconnected")
+        _, notes = denoiser.vocabulary.indices(text, unknown)
+        conditioning = wires.conditioning_out(denoiser.prompt(text, unknown), denoiser.vocabulary.hash, notes)
+        return {"ui": {"text": notes}, "result": (conditioning,)}
+
+
+class VarifoldGuidance:
+    DESCRIPTION = "Chooses how a denoiser is guided towards the prompt; how strongly is Sampler's guidance."
+    SEARCH_ALIASES = ["cfg", "classifier-free guidance", "rescale cfg", "guidance interval", "limited interval"]
+    CATEGORY = CATEGORY
+    FUNCTION = "guide"
+    RETURN_TYPES = ("VARIFOLD_DENOISER",)
+    RETURN_NAMES = ("denoiser",)
+    OUTPUT_TOOLTIPS = ("The same denoiser, guided this way.",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        sigma = {"min": 0.0, "max": 100000.0, "step": 0.01, "round": 0.0001}
+        return {
+            "required": {
+                "denoiser": ("VARIFOLD_DENOISER", {"tooltip": "The denoiser to guide."}),
+                "method": (
+                    ["cfg", "rescale"],
+                    {"tooltip": "cfg: plain. rescale: cfg without its too strong contrast, by the share below."},
+                ),
+                "rescale": (
+                    "FLOAT",
+                    {
+                        "default": 0.7,
+                        "min": 0.0,
+                        "max": 1.0,
+                        "step": 0.05,
+                        "tooltip": "For rescale: 0 is plain cfg, 1 restores the contrast of the unguided picture.",
+                    },
+                ),
+                "from_sigma": (
+                    "FLOAT",
+                    {"default": 100000.0, "tooltip": "Guide from this noise level down; above, not at all.", **sigma},
+                ),
+                "to_sigma": (
+                    "FLOAT",
+                    {"default": 0.0, "tooltip": "Guide down to this noise level; below, not at all, faster.", **sigma},
+                ),
+            }
+        }
+
+    def guide(self, denoiser, method, rescale, from_sigma, to_sigma):
+        from ..models import Guidance
+
+        knobs = (("phi", rescale),) if method == "rescale" else ()
+        return (denoiser.with_guidance(Guidance(method, knobs, low=to_sigma, high=from_sigma)),)

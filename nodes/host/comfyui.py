@@ -1,0 +1,80 @@
+"""ComfyUI as a host. The only file that imports anything of ComfyUI's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.samplers
+import comfy.utils
+import folder_paths
+
+from ...models.denoising.space import FLOW, VE, Space
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from ...models.denoising.denoiser import Denoiser
+
+FOLDERS = ("varifold", "diffusion_models", "checkpoints")
+PREVIEW_SIDE = 512
+
+
+class ComfyProgress:
+    wants_preview = True
+
+    def __init__(self, total: int):
+        self.bar = comfy.utils.ProgressBar(total)
+
+    def update(self, done: int, preview: Image.Image | None = None) -> None:
+        self.bar.update_absolute(done, preview=preview and ("JPEG", preview, PREVIEW_SIDE))
+
+
+class ComfyHost:
+    """Progress, interrupts, folders and memory through ComfyUI's own modules."""
+
+    def __init__(self) -> None:
+        folder_paths.add_model_folder_path("varifold", str(Path(folder_paths.models_dir) / "varifold"))
+
+    def device(self) -> torch.device:
+        return comfy.model_management.get_torch_device()
+
+    def check_cancelled(self) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+
+    def progress(self, total: int) -> ComfyProgress:
+        return ComfyProgress(total)
+
+    def denoiser_files(self) -> dict[str, str]:
+        return {
+            f"{folder}/{name}": folder_paths.get_full_path(folder, name)
+            for folder in FOLDERS
+            for name in folder_paths.get_filename_list(folder)
+            if name.endswith(".safetensors")
+        }
+
+    def adopt(self, denoiser: Denoiser) -> None:
+        # ComfyUI's cache looks for a `.patcher` on what nodes return, to know what memory it holds.
+        denoiser.patcher = comfy.model_patcher.ModelPatcher(
+            denoiser.net,
+            load_device=self.device(),
+            offload_device=comfy.model_management.unet_offload_device(),
+        )
+
+    def load(self, denoiser: Denoiser) -> None:
+        comfy.model_management.load_models_gpu([denoiser.patcher])
+
+    def sigma_table(self, model: Any) -> list[float]:
+        return model.get_model_object("model_sampling").sigmas.double().tolist()
+
+    def space(self, model: Any) -> Space:
+        sampling = model.inner_model.inner_model.model_sampling
+        return FLOW if isinstance(sampling, comfy.model_sampling.CONST) else VE
+
+    def sampler(self, function: Callable) -> comfy.samplers.KSAMPLER:
+        return comfy.samplers.KSAMPLER(function)

@@ -1,0 +1,145 @@
+"""Solver: how a run steps from one noise level to the next, for our Sampler and ComfyUI's alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..models.sampling.solver import SOLVERS
+from . import wires
+from .host import current
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.denoising.space import Space
+    from ..models.sampling.plan import Plan
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A solver and its knobs, to be planned once the schedule is known."""
+
+    name: str
+    knobs: tuple[tuple[str, Any], ...] = ()
+
+    def plan(self, sigmas: list[float], space: Space) -> Plan:
+        from ..models import solver
+
+        return solver.plan(self.name, sigmas, space, **dict(self.knobs))
+
+
+def as_sampler_function(choice: Choice) -> Callable:
+    """The function that ComfyUI's custom samplers call on a SAMPLER wire; `choice_of` reads the choice back."""
+
+    def varifold(model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None, disable=None) -> Tensor:
+        from ..models import run
+        from ..models.sampling.noise import Noise
+
+        levels = wires.sigmas_in(sigmas)
+        if len(levels) < 2:
+            return x
+        extra_args = extra_args or {}
+        plan = choice.plan(levels, current().space(model))
+        noise = Noise(extra_args.get("seed") or 0, range(x.shape[0]), x.shape[1:], x.device, x.dtype)
+        rows, shown = iter(plan.rows), set()
+
+        def D(x: Tensor, sigma: float) -> Tensor:
+            x0 = model(x, x.new_full([x.shape[0]], sigma), **extra_args)
+            step = next(rows).step
+            if callback is not None and step not in shown:
+                shown.add(step)
+                callback({"i": step, "x": x, "denoised": x0, "sigma": sigma, "sigma_hat": sigma})
+            return x0
+
+        return run(plan, D, x, noise)
+
+    varifold.choice = choice
+    return varifold
+
+
+def choice_of(sampler: Any) -> Choice:
+    """The solver on a SAMPLER wire. Raises ValueError for one that is not Varifold's."""
+    choice = getattr(getattr(sampler, "sampler_function", None), "choice", None)
+    if not isinstance(choice, Choice):
+        raise ValueError(
+            "this SAMPLER is not Varifold's: wire Solver (Varifold), or unplug it and choose a solver here"
+        )
+    return choice
+
+
+class VarifoldSolver:
+    DESCRIPTION = "A solver with its knobs, for Sampler (Varifold) and for ComfyUI's SamplerCustom nodes."
+    SEARCH_ALIASES = ["sampler", "ksampler select", "dpm++", "euler", "heun", "sampler custom"]
+    CATEGORY = "Varifold"
+    FUNCTION = "choose"
+    RETURN_TYPES = ("SAMPLER",)
+    RETURN_NAMES = ("sampler",)
+    OUTPUT_TOOLTIPS = (
+        "The solver, for the sampler input of Sampler (Varifold), SamplerCustom and SamplerCustomAdvanced.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "solver": (list(SOLVERS), {"tooltip": solver_tooltip()}),
+                "eta": (
+                    "FLOAT",
+                    {
+                        "default": 1.0,
+                        "min": 0.0,
+                        "max": 10.0,
+                        "step": 0.01,
+                        "tooltip": "Solvers that add noise: how much of it. 0 adds none.",
+                    },
+                ),
+                "s_noise": (
+                    "FLOAT",
+                    {
+                        "default": 1.0,
+                        "min": 0.0,
+                        "max": 10.0,
+                        "step": 0.001,
+                        "tooltip": "Solvers that add noise: its strength; slightly above 1 keeps more detail.",
+                    },
+                ),
+                "order": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 4,
+                        "tooltip": "Multistep solvers: how many past steps they look at. 0: as many as usual.",
+                    },
+                ),
+                "variant": (
+                    ["usual", "midpoint", "heun", "bh1", "bh2"],
+                    {"tooltip": "dpmpp_2m_sde: midpoint or heun; uni_pc: bh1 or bh2. usual: ComfyUI's choice."},
+                ),
+                "r": (
+                    "FLOAT",
+                    {
+                        "default": 0.5,
+                        "min": 0.05,
+                        "max": 1.0,
+                        "step": 0.01,
+                        "tooltip": "dpmpp_sde: where its second look is, as a share of the step in log σ.",
+                    },
+                ),
+            }
+        }
+
+    def choose(self, solver, eta, s_noise, order, variant, r):
+        given = {"eta": eta, "s_noise": s_noise, "order": order or None, "r": r}
+        given["variant"] = None if variant == "usual" else variant
+        known = SOLVERS[solver].knobs
+        if given["variant"] and "variant" not in known:
+            raise ValueError(f"{solver} has no variants: set variant to usual")
+        knobs = {name: value for name, value in given.items() if name in known and value is not None}
+        return (current().sampler(as_sampler_function(Choice(solver, tuple(knobs.items())))),)
+
+
+def solver_tooltip() -> str:
+    return "\n".join(f"{name}: {solver.about}" for name, solver in SOLVERS.items())

@@ -1,0 +1,51 @@
+"""Trace: what the denoiser believed on the way."""
+
+from __future__ import annotations
+
+import math
+
+from ..models.denoising import pixels
+from .sheet import COMFORTABLE_SIDE, draw_sheet, image_out, on_checker, pil_from
+
+
+class VarifoldTrace:
+    DESCRIPTION = "Shows how picture 0 of a run came about: what the denoiser believed at each noise level."
+    SEARCH_ALIASES = ["trajectory", "denoising steps", "intermediate", "x0 prediction", "animation", "filmstrip"]
+    CATEGORY = "Varifold"
+    FUNCTION = "show"
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("frames",)
+    OUTPUT_TOOLTIPS = ("frames: a picture for each evaluation. strip: all of them on one sheet, with their σ.",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "trace": ("VARIFOLD_TRACE", {"tooltip": "Of Sampler (Varifold)."}),
+                "layout": (
+                    ["frames", "strip"],
+                    {"tooltip": "frames: a batch, for an animation. strip: one labelled sheet."},
+                ),
+                "scale": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 32,
+                        "tooltip": "How many pixels each pixel becomes. 0: small pictures grow to 128 and more.",
+                    },
+                ),
+            }
+        }
+
+    def show(self, trace, layout, scale):
+        rgb, alpha = pixels.decode(trace.frames, trace.channels)
+        scale = scale or max(1, math.ceil(COMFORTABLE_SIDE / max(rgb.shape[1:3])))
+        tile = max(1, rgb.shape[2] // 8)
+        frames = [
+            pil_from(on_checker(picture, 1 - opaque, tile), scale)
+            for picture, opaque in zip(rgb.numpy(), alpha.numpy(), strict=True)
+        ]
+        if layout == "strip":
+            frames = [draw_sheet(frames, [f"σ {sigma:.3g}" for sigma in trace.sigmas])]
+        return (image_out(frames),)

@@ -1,0 +1,83 @@
+"""What travels on ComfyUI's wires, taken as it comes and handed on as it should be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.denoising.denoiser import Denoiser
+
+VOCABULARY = "varifold_vocabulary"
+NOTES = "varifold_notes"
+_HARMLESS = {VOCABULARY, NOTES, "pooled_output"}
+
+
+def sigmas_in(sigmas: Tensor) -> list[float]:
+    """SIGMAS, on any device, as floats."""
+    return [float(sigma) for sigma in sigmas.double().cpu().reshape(-1)]
+
+
+def sigmas_out(sigmas: list[float]) -> Tensor:
+    import torch
+
+    return torch.tensor(sigmas, dtype=torch.float32)
+
+
+def image_in(image: Tensor) -> tuple[Tensor, Tensor]:
+    """IMAGE [B, H, W, 3 or 4] of any dtype and device -> colours [B, H, W, 3] and alpha [B, H, W], float32, CPU."""
+    import torch
+
+    if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
+        raise ValueError(f"this is not an IMAGE of 3 or 4 channels: its shape is {tuple(image.shape)}")
+    image = image.detach().to("cpu", torch.float32, copy=True)
+    alpha = image[..., 3] if image.shape[-1] == 4 else torch.ones_like(image[..., 0])
+    return image[..., :3].expand(-1, -1, -1, 3), alpha
+
+
+def mask_in(mask: Tensor) -> Tensor:
+    """MASK [H, W] or [B, H, W] of any dtype and device -> [B, H, W], float32, CPU, 0..1."""
+    import torch
+
+    if mask.ndim not in (2, 3):
+        raise ValueError(f"this is not a MASK: its shape is {tuple(mask.shape)}")
+    return mask.detach().to("cpu", torch.float32, copy=True).reshape(-1, *mask.shape[-2:]).clamp(0, 1)
+
+
+def latent_in(latent: dict[str, Any]) -> Tensor:
+    """The samples of a LATENT, [B, C, H, W]. Raises ValueError for video and nested latents."""
+    samples = latent["samples"]
+    if getattr(samples, "is_nested", False) or samples.ndim != 4:
+        shape = "nested" if getattr(samples, "is_nested", False) else f"{samples.ndim}-dimensional"
+        raise ValueError(f"this LATENT is {shape}; Varifold draws pictures, and their latents have 4 dimensions")
+    return samples.detach().clone()
+
+
+def conditioning_out(cond: dict[str, Tensor], vocabulary: str, notes: list[str]) -> list:
+    """Words as a CONDITIONING, so that ComfyUI's Concat, Average and Combine work on it."""
+    return [[cond["words"], {VOCABULARY: vocabulary, NOTES: notes}]]
+
+
+def conditioning_in(conditioning: list | None, denoiser: Denoiser) -> tuple[list, list[str]]:
+    """CONDITIONING -> conditions whose predictions are to be averaged, and notes for the report.
+
+    Raises ValueError for one of another vocabulary or text encoder, and for areas, masks, hooks and the like.
+    """
+    if conditioning is None:
+        return [None], []
+    if denoiser.vocabulary is None:
+        raise ValueError("this denoiser takes no prompt: unplug positive and negative")
+    conds, notes = [], []
+    for words, extras in conditioning:
+        if extras.get(VOCABULARY) != denoiser.vocabulary.hash:
+            raise ValueError(
+                "this CONDITIONING was not made for this denoiser: make it with Prompt (Varifold), "
+                "wired to the same denoiser"
+            )
+        foreign = sorted(name for name, value in extras.items() if name not in _HARMLESS and value is not None)
+        if foreign:
+            raise ValueError(f"this denoiser cannot follow a CONDITIONING with {', '.join(foreign)}: prompts only")
+        conds.append({"words": words.detach().clone()})
+        notes += extras.get(NOTES, [])
+    return conds, notes

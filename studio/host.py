@@ -1,0 +1,104 @@
+"""The Studio's side of nodes/host: what a node may ask for where there is no ComfyUI."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import Cancelled
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from ..models.denoising.denoiser import Denoiser
+    from ..models.denoising.space import Space
+
+NO_MODEL = "a MODEL comes from ComfyUI's loaders; run this workflow in ComfyUI"
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What travels on SAMPLER wires, under the name that ComfyUI's KSAMPLER gives it."""
+
+    sampler_function: Callable
+
+
+@dataclass(frozen=True)
+class Bar:
+    host: StudioHost
+    node: str | None
+    total: int
+    wants_preview: bool
+
+    def update(self, done: int, preview: Image.Image | None = None) -> None:
+        self.host.listener("progress", {"value": done, "max": self.total, "node": self.node})
+        if preview is not None and self.wants_preview:
+            self.host.listener("preview", {"node": self.node, "image": preview})
+
+
+@dataclass
+class StudioHost:
+    """`listener(event, data)` hears what happens; set `cancel` from any thread to stop the run within a step.
+
+    `running` is the id of the node at work.
+    """
+
+    listener: Callable[[str, dict], None] = lambda event, data: None
+    wants_preview: bool = False
+    cancel: threading.Event = field(default_factory=threading.Event)
+    running: str | None = None
+
+    def device(self) -> torch.device:
+        import torch
+
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def check_cancelled(self) -> None:
+        if self.cancel.is_set():
+            raise Cancelled
+
+    def progress(self, total: int) -> Bar:
+        bar = Bar(self, self.running, total, self.wants_preview)
+        bar.update(0)
+        return bar
+
+    def denoiser_files(self) -> dict[str, str]:
+        return safetensors_in(models_folder())
+
+    def adopt(self, denoiser: Denoiser) -> None:
+        """Nothing to do: there is no one here to evict it for."""
+
+    def load(self, denoiser: Denoiser) -> None:
+        import torch
+
+        with torch.inference_mode(False):
+            denoiser.net.to(self.device())
+
+    def sigma_table(self, model: Any) -> list[float]:
+        raise ValueError(NO_MODEL)
+
+    def space(self, model: Any) -> Space:
+        raise ValueError(NO_MODEL)
+
+    def sampler(self, function: Callable) -> Sampler:
+        return Sampler(function)
+
+
+def models_folder() -> Path:
+    """Where checkpoints lie: $VARIFOLD_MODELS, else ~/.local/share/varifold/models."""
+    return Path(os.environ.get("VARIFOLD_MODELS") or Path.home() / ".local/share/varifold/models")
+
+
+def safetensors_in(folder: Path) -> dict[str, str]:
+    """Names relative to the folder -> paths; files that a link takes out of the folder are left out."""
+    root = folder.resolve()
+    return {
+        path.relative_to(folder).as_posix(): str(path)
+        for path in sorted(folder.rglob("*.safetensors"))
+        if path.is_file() and path.resolve().is_relative_to(root)
+    }

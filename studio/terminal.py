@@ -1,0 +1,53 @@
+"""Progress of a run in a terminal: one line a node, with a bar while it works."""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+from .errors import name_node
+
+WIDTH = 24
+
+
+class Terminal:
+    """A listener that writes to `stream`; without a terminal behind it, only finished lines."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+        self.live = stream.isatty()
+        self.label = ""
+        self.started = 0.0
+        self.count = self.total = 0
+        self.bar = ""
+
+    def __call__(self, event: str, data: dict) -> None:
+        if event == "execution_start":
+            self.total = data["nodes"]
+        elif event == "executing":
+            self._finish()
+            self.count += 1
+            name = name_node(data["node"], data["class_type"], data["title"])
+            self.label, self.started = f"[{self.count}/{self.total}] {name}", time.monotonic()
+            self._draw(self.label)
+        elif event == "progress" and data["max"] > 0:
+            filled = min(WIDTH, WIDTH * data["value"] // data["max"])
+            self.bar = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {data['value']}/{data['max']}"
+            self._draw(f"{self.label}  {self.bar}")
+        elif event == "execution_success":
+            self._finish()
+        elif event in ("execution_error", "execution_interrupted") and self.live and self.label:
+            self.stream.write("\n")
+            self.label = ""
+
+    def _draw(self, text: str) -> None:
+        if self.live:
+            self.stream.write(f"\r\x1b[K{text}")
+            self.stream.flush()
+
+    def _finish(self) -> None:
+        if self.label:
+            start = "\r\x1b[K" if self.live else ""
+            self.stream.write(f"{start}{self.label}  {time.monotonic() - self.started:.1f} s\n")
+            self.stream.flush()
+        self.label = self.bar = ""

@@ -1,0 +1,126 @@
+"""The picture nodes and the validation give what a real ComfyUI gives."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from studio_graphs import api
+from varifold.studio import folders
+from varifold.studio.image_files import load_picture
+from varifold.studio.image_nodes import IMAGE_NODES
+from varifold.studio.resample import METHODS, resize
+from varifold.studio.validate import validate
+
+pytestmark = pytest.mark.comfyui
+EXACT = ["rgb.png", "rgba.png", "grey16.png", "palette.png", "clear.png", "apng.png"]
+NEAR = {"la.png": 1, "grey.png": 1, "anim.gif": 1, "photo.jpg": 4, "turned.jpg": 4}  # levels: FFmpeg rounds otherwise
+
+
+def scale(**changes):
+    inputs = {"image": ["1", 0], "upscale_method": "area", "width": 8, "height": 8, "crop": "disabled", **changes}
+    inputs = {name: value for name, value in inputs.items() if value is not None}
+    load, save = ("LoadImage", {"image": "rgb.png"}), ("SaveImage", {"images": ["2", 0], "filename_prefix": "x"})
+    return api(n1=load, n2=("ImageScale", inputs), n3=save)
+
+
+PROMPTS = [
+    scale(),
+    scale(width=None),
+    scale(width=-1),
+    scale(width=99999),
+    scale(width="wide"),
+    scale(upscale_method="magic"),
+    scale(image=["1", 1]),
+    scale(image=["1"]),
+    scale(image=["3", 0]),
+    api(n1=("LoadImage", {"image": "rgb.png"})),
+    api(n1=("NoSuchNode", {})),
+    scale() | api(n9=("SaveImage", {"images": ["2", 0]})),
+]
+
+
+@pytest.fixture(scope="module")
+def oracle(comfyui, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    there = folder / "input"
+    there.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (24, 32, 4), np.uint8)  # ComfyUI 0.30 fails on some narrower ones
+    rgba = Image.fromarray(noise)
+    rgba.convert("RGB").save(there / "rgb.png")
+    rgba.save(there / "rgba.png")
+    rgba.convert("LA").save(there / "la.png")
+    rgba.convert("L").save(there / "grey.png")
+    Image.fromarray(noise.view(np.uint16)[..., 0].copy()).save(there / "grey16.png")
+    rgba.convert("RGB").quantize(16).save(there / "palette.png")
+    rgba.convert("RGB").quantize(16).save(there / "clear.png", transparency=3)
+    frames = [rgba.convert("RGB").rotate(angle) for angle in (0, 90, 180)]
+    frames[0].save(there / "apng.png", save_all=True, append_images=frames[1:], duration=100)
+    frames[0].quantize(64).save(there / "anim.gif", save_all=True, append_images=[f.quantize(64) for f in frames[1:]])
+    smooth = rgba.convert("RGB").resize((64, 48), Image.Resampling.BICUBIC)
+    smooth.save(there / "photo.jpg", quality=95, subsampling=0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    smooth.save(there / "turned.jpg", quality=95, subsampling=0, exif=exif)
+    (folder / "prompts.json").write_text(json.dumps(PROMPTS))
+    script = Path(__file__).with_name("oracle_pictures.py")
+    done = subprocess.run(
+        [comfyui.python, script, folder], env=comfyui.environment(comfyui.source), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("name", EXACT + list(NEAR))
+def test_load_image(oracle, name):
+    theirs = np.load(oracle / "pictures.npz")
+    image, mask = load_picture(oracle / "input" / name)
+    assert image.shape == theirs[name].shape
+    tolerance = NEAR.get(name, 1e-4) / 255
+    assert np.abs(image.numpy() - theirs[name]).max() <= tolerance
+    assert mask.shape == theirs[name + ".mask"].shape
+    assert np.abs(mask.numpy() - theirs[name + ".mask"]).max() <= tolerance
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_image_scale(oracle, method):
+    theirs = np.load(oracle / "pictures.npz")
+    for name in ("rgb.png", "apng.png"):
+        ours = resize(torch.from_numpy(theirs[name]), 9, 7, method, "center")
+        assert np.array_equal(ours.numpy(), theirs[f"{name}.{method}"])
+
+
+@pytest.mark.parametrize("number", range(len(PROMPTS)))
+def test_validation(oracle, number):
+    there = folders.Folders((oracle / "input",), oracle / "output", oracle / "temp")
+    folders.use(there)
+    try:
+        ours = json.loads(json.dumps(validate(PROMPTS[number], IMAGE_NODES)))
+    finally:
+        folders.use(None)
+    theirs = json.loads((oracle / "answers.json").read_text())[number]
+    assert ours[0] == theirs[0] and sorted(ours[2]) == sorted(theirs[2])
+    assert bool(ours[1]) == bool(theirs[1])
+    if theirs[1]:
+        assert ours[1].keys() == theirs[1].keys()
+        assert (ours[1]["type"], ours[1]["message"]) == (theirs[1]["type"], theirs[1]["message"])
+        assert theirs[1]["extra_info"].items() <= ours[1]["extra_info"].items()
+    assert brief(ours[3]) == brief(theirs[3])
+
+
+def brief(node_errors):
+    return {
+        node_id: (entry["class_type"], sorted(entry["dependent_outputs"]), [shape(e) for e in entry["errors"]])
+        for node_id, entry in node_errors.items()
+    }
+
+
+def shape(error):
+    same = error["details"] if error["type"] != "bad_linked_input" else ""
+    config = error["extra_info"].get("input_config")
+    return error["type"], error["message"], same, sorted(error["extra_info"]), config and config[0]

@@ -1,0 +1,359 @@
+"""Every solver that diffusers has too, against diffusers' own scheduler, in float64."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+import sys
+from contextlib import contextmanager
+from types import ModuleType
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from exact import (
+    KARRAS,
+    RANGE,
+    BrownianPath,
+    assert_same_path,
+    grid,
+    no_noise,
+    small_mixture,
+    states,
+    unit_noises,
+)
+from varifold.models.denoising.space import FLOW, VE
+from varifold.models.sampling import solver
+from varifold.models.sampling.solvers import multistep
+from varifold.models.sampling.symbol import trace
+
+pytest.importorskip("diffusers")
+pytestmark = pytest.mark.filterwarnings("ignore:__array")
+torch.set_num_threads(1)
+
+STEPS = 8
+MODULES = {
+    "Euler": ("scheduling_euler_discrete", "EulerDiscreteScheduler"),
+    "Heun": ("scheduling_heun_discrete", "HeunDiscreteScheduler"),
+    "KDPM2": ("scheduling_k_dpm_2_discrete", "KDPM2DiscreteScheduler"),
+    "LMS": ("scheduling_lms_discrete", "LMSDiscreteScheduler"),
+    "IPNDM": ("scheduling_ipndm", "IPNDMScheduler"),
+    "DPM": ("scheduling_dpmsolver_multistep", "DPMSolverMultistepScheduler"),
+    "DPMSDE": ("scheduling_dpmsolver_sde", "DPMSolverSDEScheduler"),
+    "UniPC": ("scheduling_unipc_multistep", "UniPCMultistepScheduler"),
+    "DEIS": ("scheduling_deis_multistep", "DEISMultistepScheduler"),
+    "EulerAncestral": ("scheduling_euler_ancestral_discrete", "EulerAncestralDiscreteScheduler"),
+    "DDPM": ("scheduling_ddpm", "DDPMScheduler"),
+    "LCM": ("scheduling_lcm", "LCMScheduler"),
+    "FlowEuler": ("scheduling_flow_match_euler_discrete", "FlowMatchEulerDiscreteScheduler"),
+    "FlowHeun": ("scheduling_flow_match_heun_discrete", "FlowMatchHeunDiscreteScheduler"),
+    "FlowLCM": ("scheduling_flow_match_lcm", "FlowMatchLCMScheduler"),
+    "FlowAncestral": ("scheduling_ltx_euler_ancestral_rf", "LTXEulerAncestralRFScheduler"),
+}
+
+
+def float64(values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@contextmanager
+def adjusted(scheduler, noise):
+    """Casts to torch.float32 lead to float64, and unit noises are noise(1), noise(2), ... in turn."""
+    numbers = itertools.count(1)
+    module = sys.modules[type(scheduler).__module__]
+    with (
+        mock.patch.object(torch, "float32", torch.float64),
+        mock.patch.object(module, "randn_tensor", lambda *_, **__: noise(next(numbers)), create=True),
+    ):
+        yield
+
+
+def make(key: str, levels, **config):
+    """The scheduler, set to `levels` as they are."""
+    module, name = MODULES[key]
+    if key == "DPMSDE":  # it imports torchsde for a Brownian tree that the test does not use
+        sys.modules.setdefault("torchsde", ModuleType("torchsde"))
+    scheduler = getattr(importlib.import_module(f"diffusers.schedulers.{module}"), name)(**config)
+    scheduler.num_inference_steps = len(levels) - 1
+    scheduler.sigmas = float64(levels)
+    scheduler.timesteps = torch.arange(len(levels) - 1, dtype=torch.float64)
+    scheduler._begin_index, scheduler._step_index = 0, None
+    scheduler.is_scale_input_called = True
+    scheduler.sample = scheduler.prev_derivative = scheduler.dt = None
+    return scheduler
+
+
+def epsilon(x, x0, sigma):
+    return (x - x0) / sigma
+
+
+def data(x, x0, sigma):
+    return x0
+
+
+def walk(scheduler, D, x, levels, output, end, vp=False, noise=no_noise):
+    """The scheduler's last state, asked at `levels` and brought to σ `end`.
+
+    With `vp` its states are x/√(1+σ²); what D sees and what is returned never are.
+    """
+    scale = (lambda sigma: math.sqrt(1 + sigma**2)) if vp else (lambda sigma: 1.0)
+    x = x / scale(levels[0])
+    with adjusted(scheduler, noise):
+        for timestep, sigma in zip(scheduler.timesteps, levels, strict=True):
+            state = x * scale(sigma)
+            x0 = D(state, sigma)
+            x = scheduler.step(output(state, x0, sigma), timestep, x, return_dict=False)[0]
+    return x * scale(end)
+
+
+def schedule_of(space, end_in_zero=False):
+    sigmas = grid(KARRAS, STEPS, *RANGE[space])
+    return [*sigmas, 0.0] if end_in_zero else sigmas
+
+
+def compare(name, space, sigmas, theirs, noise=None, **knobs):
+    """Ours against `theirs(D, x)`, and proof that any weight wrong by 1e-4 would be seen."""
+    D = small_mixture(space)
+    x = states(D, sigmas[0])
+    noise = noise or unit_noises(x.shape)
+    plan = solver.plan(name, sigmas, space, **knobs)
+    assert_same_path(plan, lambda D: theirs(D, x, noise, plan), D, x, noise)
+
+
+zero_or_not = pytest.mark.parametrize("to_zero", [False, True], ids=["above zero", "to zero"])
+
+
+@zero_or_not
+def test_euler_ve(to_zero):
+    sigmas = schedule_of(VE, to_zero)
+    compare("euler", VE, sigmas, lambda D, x, *_: walk(make("Euler", sigmas), D, x, sigmas[:-1], epsilon, sigmas[-1]))
+
+
+@zero_or_not
+def test_euler_flow(to_zero):
+    sigmas = schedule_of(FLOW, to_zero)
+    compare(
+        "euler", FLOW, sigmas, lambda D, x, *_: walk(make("FlowEuler", sigmas), D, x, sigmas[:-1], epsilon, sigmas[-1])
+    )
+
+
+def doubled(sigmas):
+    """Every σ but the first twice, 0 once: how two-evaluation schedulers walk."""
+    return [sigmas[0], *(sigma for sigma in sigmas[1:] for _ in range(2 if sigma else 1))]
+
+
+@zero_or_not
+@pytest.mark.parametrize(("space", "key"), [(VE, "Heun"), (FLOW, "FlowHeun")], ids=["ve", "flow"])
+def test_heun(space, key, to_zero):
+    sigmas = schedule_of(space, to_zero)
+    levels = doubled(sigmas)
+    asked = levels[: 2 * STEPS + to_zero]
+
+    def theirs(D, x, *_):
+        scheduler = make(key, levels)
+        scheduler.timesteps = torch.arange(len(asked), dtype=torch.float64)
+        return walk(scheduler, D, x, asked, epsilon, sigmas[-1])
+
+    compare("heun", space, sigmas, theirs)
+
+
+def test_dpm_2():
+    """Above zero; where σ ends in 0 diffusers takes a midpoint in log σ that does not exist."""
+    sigmas = schedule_of(VE)
+    twice = doubled(sigmas)
+    middles = [math.sqrt(s * t) for s, t in itertools.pairwise(sigmas)]
+    asked = [level for pair in zip(sigmas, middles, strict=False) for level in pair]
+
+    def theirs(D, x, *_):
+        scheduler = make("KDPM2", twice)
+        scheduler.timesteps = torch.arange(len(asked), dtype=torch.float64)
+        scheduler.sigmas_interpol = float64([0.0, *(m for m in middles for _ in range(2))])
+        return walk(scheduler, D, x, asked, epsilon, sigmas[-1])
+
+    compare("dpm_2", VE, sigmas, theirs)
+
+
+def test_lms():
+    """Above zero: to zero diffusers extrapolates the slopes, where k-diffusion and we take x0 itself."""
+    sigmas = schedule_of(VE)
+    compare("lms", VE, sigmas, lambda D, x, *_: walk(make("LMS", sigmas), D, x, sigmas[:-1], epsilon, sigmas[-1]))
+
+
+def test_ipndm():
+    """Above zero, as for lms. diffusers walks its own trigonometric schedule: it is given ours, and v for its net."""
+    sigmas = schedule_of(VE)
+    total = [math.sqrt(1 + sigma**2) for sigma in sigmas]
+
+    def v(x, x0, sigma):
+        return (epsilon(x, x0, sigma) - sigma * x0) / math.sqrt(1 + sigma**2)
+
+    def theirs(D, x, *_):
+        scheduler = make("IPNDM", sigmas)
+        scheduler.ets = []
+        scheduler.alphas = float64([1 / t for t in total])
+        scheduler.betas = float64([s / t for s, t in zip(sigmas, total, strict=True)])
+        return walk(scheduler, D, x, sigmas[:-1], v, sigmas[-1], vp=True)
+
+    compare("ipndm", VE, sigmas, theirs)
+
+
+SPACES_OF_DPM = pytest.mark.parametrize("space", [VE, FLOW], ids=lambda space: space.name)
+
+
+def dpm_config(**more):
+    return {"prediction_type": "sample", "lower_order_final": False, "final_sigmas_type": "sigma_min", **more}
+
+
+def flow_config(space):
+    return {"use_flow_sigmas": True} if space is FLOW else {}
+
+
+@zero_or_not
+@SPACES_OF_DPM
+def test_dpmpp_2m(space, to_zero):
+    """`lower_order_final` is off: under 15 steps diffusers ends with a first-order step, the paper and we only at 0.
+
+    In flow space ComfyUI and we walk in −log σ, where diffusers walks in log-SNR: its scheduler must not know that it
+    is in flow space. (Both are of second order; ours in log-SNR is dpmpp_2m_sde with η = 0.)
+    """
+    sigmas = schedule_of(space, to_zero)
+    config = dpm_config(solver_order=2, euler_at_final=to_zero)
+
+    def theirs(D, x, *_):
+        return walk(make("DPM", sigmas, **config), D, x, sigmas[:-1], data, sigmas[-1], vp=True)
+
+    compare("dpmpp_2m", space, sigmas, theirs)
+
+
+@zero_or_not
+@SPACES_OF_DPM
+def test_dpmpp_2m_in_log_snr(space, to_zero):
+    sigmas = schedule_of(space, to_zero)
+    config = dpm_config(solver_order=2, euler_at_final=to_zero, **flow_config(space))
+
+    def theirs(D, x, *_):
+        return walk(make("DPM", sigmas, **config), D, x, sigmas[:-1], data, sigmas[-1], vp=space is VE)
+
+    compare("dpmpp_2m_sde", space, sigmas, theirs, eta=0.0)
+
+
+@zero_or_not
+@SPACES_OF_DPM
+@pytest.mark.parametrize("variant", ["midpoint", "heun"])
+def test_dpmpp_2m_sde(space, variant, to_zero):
+    sigmas = schedule_of(space, to_zero)
+    sde = {"algorithm_type": "sde-dpmsolver++", "solver_type": variant}
+    config = dpm_config(solver_order=2, euler_at_final=to_zero, **sde, **flow_config(space))
+
+    def theirs(D, x, noise, _):
+        scheduler = make("DPM", sigmas, **config)
+        return walk(scheduler, D, x, sigmas[:-1], data, sigmas[-1], vp=space is VE, noise=noise)
+
+    compare("dpmpp_2m_sde", space, sigmas, theirs, variant=variant)
+
+
+@SPACES_OF_DPM
+@pytest.mark.parametrize("variant", ["bh1", "bh2"])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_uni_pc(space, variant, order):
+    """Above zero: to zero ComfyUI and we stop at σ 0.001, diffusers gives x0 itself. In flow space as for dpmpp_2m."""
+    sigmas = schedule_of(space)
+    config = {"prediction_type": "sample", "solver_order": order, "solver_type": variant}
+
+    def theirs(D, x, *_):
+        return walk(make("UniPC", sigmas, **config), D, x, sigmas[:-1], data, sigmas[-1], vp=True)
+
+    compare("uni_pc", space, sigmas, theirs, variant=variant, order=order)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_deis_in_log_sigma(order):
+    """diffusers has DEIS in log ρ, ComfyUI and we in VP time: the same integrals in another time."""
+    sigmas = schedule_of(VE)
+    D = small_mixture(VE)
+    x = states(D, sigmas[0])
+
+    def deis(D, x, steps, W):
+        return multistep._adams(D, x, steps, order, lambda n, t: multistep._lagrange_integrals(n, t, time=np.log))
+
+    plan = trace(deis, sigmas, "deis in log σ", "ve")
+    scheduler = make("DEIS", sigmas, prediction_type="sample", solver_order=order, lower_order_final=False)
+    assert_same_path(plan, lambda D: walk(scheduler, D, x, sigmas[:-1], data, sigmas[-1], vp=True), D, x, no_noise)
+
+
+@zero_or_not
+def test_euler_ancestral_ve(to_zero):
+    sigmas = schedule_of(VE, to_zero)
+
+    def theirs(D, x, noise, _):
+        return walk(make("EulerAncestral", sigmas), D, x, sigmas[:-1], epsilon, sigmas[-1], noise=noise)
+
+    compare("euler_ancestral", VE, sigmas, theirs)
+
+
+@zero_or_not
+@pytest.mark.parametrize("eta", [1.0, 0.5])
+def test_euler_ancestral_flow(eta, to_zero):
+    sigmas = schedule_of(FLOW, to_zero)
+
+    def theirs(D, x, noise, _):
+        scheduler = make("FlowAncestral", sigmas, eta=eta)
+        return walk(scheduler, D, x, sigmas[:-1], epsilon, sigmas[-1], noise=noise)
+
+    compare("euler_ancestral", FLOW, sigmas, theirs, eta=eta)
+
+
+def test_dpmpp_sde():
+    """Both noises of a step come from one Brownian path; theirs is given ours."""
+    sigmas = schedule_of(VE)
+
+    def theirs(D, x, noise, plan):
+        scheduler = make("DPMSDE", doubled(sigmas))
+        asked = [row.sigma for row in plan.rows[:-1]]
+        scheduler.timesteps = torch.arange(len(asked), dtype=torch.float64)
+        path = BrownianPath.of(plan, noise)
+        scheduler.noise_sampler = lambda high, low: path(float(high), float(low))
+        return walk(scheduler, D, x, asked, epsilon, sigmas[-1])
+
+    compare("dpmpp_sde", VE, sigmas, theirs)
+
+
+def test_ddpm():
+    """To zero, the only way that diffusers walks; its table of ᾱ is given our σ's."""
+    sigmas = schedule_of(VE, end_in_zero=True)
+    levels = sigmas[:-1]
+
+    def theirs(D, x, noise, _):
+        scheduler = make("DDPM", sigmas, prediction_type="sample", clip_sample=False)
+        scheduler.alphas_cumprod = float64([1 / (1 + sigma**2) for sigma in reversed(levels)])
+        scheduler.timesteps = torch.arange(len(levels) - 1, -1, -1)
+        scheduler.one, scheduler.custom_timesteps = float64(1.0), True
+        return walk(scheduler, D, x, levels, data, 0.0, vp=True, noise=noise)
+
+    compare("ddpm", VE, sigmas, theirs)
+
+
+def test_lcm_ve():
+    """diffusers adds the boundary scalings c_skip and c_out, which belong to the net: a huge scaling turns them off."""
+    sigmas = schedule_of(VE, end_in_zero=True)
+    levels = sigmas[:-1]
+
+    def theirs(D, x, noise, _):
+        scheduler = make("LCM", sigmas, prediction_type="sample", clip_sample=False, timestep_scaling=1e12)
+        scheduler.alphas_cumprod = float64([0.5, *(1 / (1 + sigma**2) for sigma in levels)])
+        scheduler.timesteps = torch.arange(1, len(levels) + 1)
+        return walk(scheduler, D, x, levels, data, 0.0, vp=True, noise=noise)
+
+    compare("lcm", VE, sigmas, theirs)
+
+
+@zero_or_not
+def test_lcm_flow(to_zero):
+    sigmas = schedule_of(FLOW, to_zero)
+
+    def theirs(D, x, noise, _):
+        return walk(make("FlowLCM", sigmas), D, x, sigmas[:-1], epsilon, sigmas[-1], noise=noise)
+
+    compare("lcm", FLOW, sigmas, theirs)
