@@ -47,5 +47,5 @@ class VarifoldTrace:
             for picture, opaque in zip(rgb.numpy(), alpha.numpy(), strict=True)
         ]
         if layout == "strip":
-            frames = [draw_sheet(frames, [f"σ {sigma:.3g}" for sigma in trace.sigmas])]
+            frames = [draw_sheet(frames, [f"sigma {sigma:.3g}" for sigma in trace.sigmas])]
         return (image_out(frames),)

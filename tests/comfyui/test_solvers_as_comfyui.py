@@ -1,16 +1,18 @@
-"""Every solver of ours that bears a name of ComfyUI's, against ComfyUI's own sampler, state by state where it can be."""
+"""Every solver of ours that bears a name of ComfyUI's, against ComfyUI's own sampler."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 import torch
 from exact import KARRAS, RANGE, grid, mutants, small_mixture, states
-from varifold.models.denoising.space import FLOW, SPACES, VE
+from varifold.models.denoising.space import FLOW, SPACES
 from varifold.models.sampling import schedule, solver
 from varifold.models.sampling.sample import run
 from varifold.models.sampling.solver import SOLVERS
+from varifold.models.sampling.solvers.multistep import _VP_BETA_D, _VP_BETA_MIN, _adams, _vp_time
 from varifold.models.sampling.symbol import Steps
 
 pytestmark = pytest.mark.comfyui
@@ -114,9 +116,9 @@ def flow_ddpm(problem, case):
 
 @pytest.mark.parametrize("case", EXACT, ids=lambda case: case.theirs)
 def test_same_result(problem, case):
-    """ComfyUI's ddpm applies the formula of VE to flow states too: there the two must differ, and ours is the posterior
-    (see test_solvers_moments)."""
-    plan, last = ours(problem, case)
+    """ComfyUI's ddpm applies the formula of VE to flow states too: there the two must differ, and ours is the
+    posterior (see test_solvers_moments)."""
+    _, last = ours(problem, case)
     theirs = problem[4][f"{case.theirs}/x"]
     if flow_ddpm(problem, case):
         assert deviation(last, theirs) > 0.01
@@ -132,8 +134,8 @@ def test_same_evaluations(problem, case):
 
 @pytest.mark.parametrize("case", EXACT, ids=lambda case: case.theirs)
 def test_a_wrong_weight_is_noticed(problem, case):
-    """Weights whose effect dies away before the end, as in lcm, are seen state by state in test_solvers_as_diffusers."""
-    space, sigmas, D, x, found = problem
+    """But for early ones of lcm, which forgets them: test_solvers_as_diffusers compares it state by state."""
+    _, _, D, x, found = problem
     if flow_ddpm(problem, case):
         pytest.skip("nothing to compare with")
     plan, _ = ours(problem, case)
@@ -146,8 +148,6 @@ def test_a_wrong_weight_is_noticed(problem, case):
 
 def riemann(steps_of_sum):
     """deis with ComfyUI's quadrature, a sum over linspace's points, their number as given."""
-    import numpy as np
-    from varifold.models.sampling.solvers.multistep import _VP_BETA_D, _VP_BETA_MIN, _adams, _vp_time
 
     def weights(nodes, t):
         if len(nodes) == 1:
@@ -169,9 +169,9 @@ def riemann(steps_of_sum):
 def test_deis_but_for_the_quadrature(problem, case):
     """ComfyUI sums 10,000 points where we integrate: an error of its own that falls as 1/N. With its sum put in the
     place of our integral the two agree, and as N grows the sum comes to ours."""
-    space, sigmas, D, x, found = problem
+    _, sigmas, D, x, found = problem
     theirs = torch.from_numpy(found[f"{case.theirs}/x"])
-    plan, last = ours(problem, case)
+    _, last = ours(problem, case)
     assert deviation(last, theirs) < 1e-3
     order = case.knobs.get("order", 3)
     by_sum = {n: riemann(n)(D, x, Steps(sigmas), order) for n in (10_000, 20_000)}
@@ -197,7 +197,3 @@ def test_at_flow_sigma_one_comfyui_comes_to_our_limit(comfy_samplers):
         error = deviation(last, found[f"{name}/x"])
         assert (error < TOLERANCE) == (name != "dpmpp_2m_sde"), (name, error)
         assert error < 1e-2, (name, error)
-
-
-def test_the_spaces_differ():
-    assert VE is not FLOW
