@@ -79,6 +79,8 @@ class Denoiser:
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Raise ValueError for a state [B, C, H, W] that the net cannot take."""
+        if len(shape) != 4:
+            raise ValueError(f"this denoiser takes states [B, C, H, W], not of shape {tuple(shape)}")
         channels, height, width = shape[1:]
         if channels != self.shape[0]:
             raise ValueError(f"this denoiser works on {self.shape[0]} channels, and the state has {channels}")

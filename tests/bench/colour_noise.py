@@ -1,7 +1,7 @@
 """How clean the embedded denoiser's sprites are, by solver: `python tests/bench/colour_noise.py`.
 
-Colour noise is the distance of a pixel's colour to the most similar of its four neighbours, lightness left out, averaged
-over opaque pixels. Hand-made heroes have 0.044.
+Colour noise is the distance of a pixel's colour to the most similar of its four neighbours, lightness left out, on
+average over opaque pixels. Hand-made heroes have 0.044.
 """
 
 import time
