@@ -6,32 +6,37 @@
 >>> x0 = sample(denoiser, sigmas, seed=7, batch=4, cond=denoiser.prompt("hero robe"), guidance=1.5)
 """
 
-from .checkpoint import CheckpointError, load_denoiser
-from .denoising import pixels
-from .denoising.denoiser import Denoiser
-from .denoising.guidance import Guidance
-from .denoising.space import FLOW, VE, Space
-from .sampling import schedule, solver
-from .sampling.plan import Plan
-from .sampling.sample import run, sample
-from .sampling.trace import Recorder, Trace
-from .sampling.watch import NonFinite
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "FLOW",
-    "VE",
-    "CheckpointError",
-    "Denoiser",
-    "Guidance",
-    "NonFinite",
-    "Plan",
-    "Recorder",
-    "Space",
-    "Trace",
-    "load_denoiser",
-    "pixels",
-    "run",
-    "sample",
-    "schedule",
-    "solver",
-]
+_HOME = {
+    "FLOW": ".denoising.space",
+    "VE": ".denoising.space",
+    "CheckpointError": ".checkpoint",
+    "Denoiser": ".denoising.denoiser",
+    "Guidance": ".denoising.guidance",
+    "NonFinite": ".sampling.watch",
+    "Plan": ".sampling.plan",
+    "Recorder": ".sampling.trace",
+    "Space": ".denoising.space",
+    "Trace": ".sampling.trace",
+    "load_denoiser": ".checkpoint",
+    "run": ".sampling.sample",
+    "sample": ".sampling.sample",
+}
+_MODULES = {"pixels": ".denoising.pixels", "schedule": ".sampling.schedule", "solver": ".sampling.solver"}
+
+__all__ = sorted([*_HOME, *_MODULES])
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that ComfyUI's start does not wait for the engine.
+    if name in _MODULES:
+        return import_module(_MODULES[name], __name__)
+    if name in _HOME:
+        return getattr(import_module(_HOME[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

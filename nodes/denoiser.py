@@ -60,9 +60,10 @@ class VarifoldLoadDenoiser:
         from ..models.checkpoint import load_denoiser, report
 
         dtype = None if precision == "auto" else getattr(torch, precision)
-        denoiser = load_denoiser(_path(file), dtype=dtype, prediction=prediction)
+        path = _path(file)
+        denoiser = load_denoiser(path, dtype=dtype, prediction=prediction)
         current().adopt(denoiser)
-        return denoiser, report(denoiser)
+        return denoiser, report(path, prediction)
 
 
 def _path(file: str) -> str | None:

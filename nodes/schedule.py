@@ -37,7 +37,7 @@ BETAS = ["scaled_linear", "linear"]
 def _points(text: str) -> list[tuple[float, float]]:
     try:
         return [(float(position), float(sigma)) for position, sigma in json.loads(text)]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"points should be a list like {DRAWN}, position and σ of each: {error}") from error
 
 
@@ -159,4 +159,10 @@ class VarifoldSchedule:
             sigmas = CURVES[curve](steps, knobs)
             return sigmas if shift == 1 else schedule.flow_shift(sigmas, shift)
 
-        return (wires.sigmas_out(schedule.last_part(full, steps, denoise)),)
+        sigmas = wires.sigmas_out(schedule.last_part(full, steps, denoise))
+        if (sigmas[1:] >= sigmas[:-1]).any():
+            raise ValueError(
+                f"{curve} puts levels closer together than SIGMAS can tell apart: take fewer steps, or a lower rho "
+                "(polyexponential: 1)"
+            )
+        return (sigmas,)

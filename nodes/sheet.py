@@ -6,11 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from . import wires
 
 if TYPE_CHECKING:
+    from PIL import ImageFont
     from torch import Tensor
 
 COMFORTABLE_SIDE = 128
@@ -22,12 +23,14 @@ def draw_sheet(
     cells: list[Image.Image], labels: list[str], *, columns: int = 0, gap: int = 8, background: str = "dark"
 ) -> Image.Image:
     """One RGB picture of equally large RGB `cells`, row by row, with `labels` under them; 0 columns: nearly square."""
+    from PIL import ImageDraw, ImageFont
+
     paper, ink = BACKGROUNDS[background]
     width, height = cells[0].size
     columns = min(columns or math.ceil(math.sqrt(len(cells) * height / width)), len(cells))
     rows = math.ceil(len(cells) / columns)
     font = ImageFont.load_default(size=max(12, min(24, width // 9)))
-    texts = ["\n".join(_wrapped(label, font, width)) for label in labels]
+    texts = ["\n".join(_wrapped(label, font, width)) for label in labels[: len(cells)]]
     line = font.getbbox("Ágy")[3] + 4
     caption = line * max((text.count("\n") + 1 for text in texts if text), default=0)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + caption + gap) + gap), paper)
@@ -45,10 +48,15 @@ def _wrapped(text: str, font: ImageFont.ImageFont, width: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width or not lines[-1]:
+        if font.getlength(longer) <= width:
             lines[-1] = longer
-        else:
-            lines.append(word)
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
     return lines
 
 

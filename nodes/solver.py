@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ..models.sampling.solver import SOLVERS
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from ..models.denoising.space import Space
     from ..models.sampling.plan import Plan
+
+VARIANTS = {"dpmpp_2m_sde": ["midpoint", "heun"], "uni_pc": ["bh1", "bh2"]}
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class VarifoldSolver:
                     },
                 ),
                 "variant": (
-                    ["usual", "midpoint", "heun", "bh1", "bh2"],
+                    ["usual", *chain.from_iterable(VARIANTS.values())],
                     {"tooltip": "dpmpp_2m_sde: midpoint or heun; uni_pc: bh1 or bh2. usual: ComfyUI's choice."},
                 ),
                 "r": (
@@ -135,8 +138,9 @@ class VarifoldSolver:
         given = {"eta": eta, "s_noise": s_noise, "order": order or None, "r": r}
         given["variant"] = None if variant == "usual" else variant
         known = SOLVERS[solver].knobs
-        if given["variant"] and "variant" not in known:
-            raise ValueError(f"{solver} has no variants: set variant to usual")
+        if given["variant"] and variant not in VARIANTS.get(solver, ()):
+            choices = " or ".join(["usual", *VARIANTS.get(solver, ())])
+            raise ValueError(f"{solver} has no variant {variant}: set variant to {choices}")
         knobs = {name: value for name, value in given.items() if name in known and value is not None}
         return (current().sampler(as_sampler_function(Choice(solver, tuple(knobs.items())))),)
 

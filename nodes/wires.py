@@ -29,7 +29,7 @@ def image_in(image: Tensor) -> tuple[Tensor, Tensor]:
     """IMAGE [B, H, W, 3 or 4] of any dtype and device -> colours [B, H, W, 3] and alpha [B, H, W], float32, CPU."""
     import torch
 
-    if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
+    if image.ndim != 4 or image.shape[-1] not in (1, 3, 4) or 0 in image.shape:
         raise ValueError(f"this is not an IMAGE of 3 or 4 channels: its shape is {tuple(image.shape)}")
     image = image.detach().to("cpu", torch.float32, copy=True)
     alpha = image[..., 3] if image.shape[-1] == 4 else torch.ones_like(image[..., 0])
@@ -37,10 +37,10 @@ def image_in(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mask_in(mask: Tensor) -> Tensor:
-    """MASK [H, W] or [B, H, W] of any dtype and device -> [B, H, W], float32, CPU, 0..1."""
+    """MASK [H, W] or [B, H, W], or a LATENT's noise_mask [B, 1, H, W] -> [B, H, W], float32, CPU, 0..1."""
     import torch
 
-    if mask.ndim not in (2, 3):
+    if mask.ndim not in (2, 3) and not (mask.ndim == 4 and mask.shape[1] == 1):
         raise ValueError(f"this is not a MASK: its shape is {tuple(mask.shape)}")
     return mask.detach().to("cpu", torch.float32, copy=True).reshape(-1, *mask.shape[-2:]).clamp(0, 1)
 

@@ -61,12 +61,13 @@ def comfyui(require: Callable) -> Install:
 
 @pytest.fixture(scope="session")
 def comfy_server(comfyui: Install, require: Callable, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """A running ComfyUI (comfyui/server.py) with this pack in custom_nodes under a foreign folder name."""
+    """A running ComfyUI (comfyui/server.py) with this pack, under a foreign folder name, and comfyui/probe_pack."""
     require("comfyui", importlib.util.find_spec("aiohttp"), "its client needs `pip install aiohttp`")
     from comfyui.server import ComfyServer
 
     base = tmp_path_factory.mktemp("comfyui")
-    with ComfyServer(comfyui, base, packs={"99-some pack.copy": REPOSITORY}) as server:
+    packs = {"99-some pack.copy": REPOSITORY, "probe_pack": TESTS / "comfyui" / "probe_pack"}
+    with ComfyServer(comfyui, base, packs) as server:
         yield server
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
+
 from varifold.models.denoising.analytic import GaussianMixture
 from varifold.models.denoising.space import FLOW, VE, Space
 from varifold.models.sampling import solver

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from exact import small_mixture, states
+
 from varifold.models.denoising.analytic import GaussianMixture
 from varifold.models.denoising.space import FLOW, SPACES, VE
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 from safetensors.torch import save_file
+
 from varifold.models.checkpoint import (
     CheckpointError,
     Spec,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from varifold.models.checkpoint import load_denoiser, report
 from varifold.models.denoising.space import VE
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+
 from varifold.models.sampling.noise import Noise, normals
 
 # philox4x64-10 of Random123's kat_vectors (Salmon et al. 2011): counter, key, and what comes out.

@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 from exact import small_mixture, states, unit_noises
+
 from varifold.models.denoising.space import FLOW, VE
 from varifold.models.sampling import schedule, solver
 from varifold.models.sampling.plan import Plan, Slot
@@ -65,6 +66,8 @@ SPOILED = {
     "a step beyond the last": (lambda table: table["rows"][1].update(step=6), "row 1.*step 6"),
     "a negative step": (lambda table: table["rows"][1].update(step=-1), "row 1.*step -1"),
     "a NaN level": (lambda table: table["rows"][1].update(sigma=float("nan")), "row 1.*nan"),
+    "an evaluation at 0": (lambda table: table["rows"][1].update(sigma=0.0), "row 1.*asks the denoiser at σ 0"),
+    "an evaluation below 0": (lambda table: table["rows"][1].update(sigma=-1.0), "row 1"),
     "no version": (lambda table: table.pop("version"), "not a Varifold plan.*version"),
     "rows that are no list": (lambda table: table.update(rows=3), "not a Varifold plan"),
     "rows that are no tables": (lambda table: table.update(rows=[1, 2]), "not a Varifold plan"),

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from exact import small_mixture, states
+
 from varifold.models.denoising.precondition import PRECONDITIONS, edm, loss
 from varifold.models.denoising.space import FLOW, VE
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.interpolate import PchipInterpolator
+
 from varifold.models.denoising.space import FLOW, VE
 from varifold.models.sampling import schedule
 from varifold.models.sampling.interpolate import monotone_cubic

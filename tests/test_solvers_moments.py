@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 import torch
 from exact import KARRAS, NOISE_FREE, grid, mutants
+
 from varifold.models.denoising.space import FLOW, VE
 from varifold.models.sampling import solver
 from varifold.models.sampling.sample import run

@@ -23,6 +23,7 @@ from exact import (
     solve,
     states,
 )
+
 from varifold.models.denoising.space import FLOW, VE
 from varifold.models.sampling import solver
 from varifold.models.sampling.sample import run

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from varifold.models.denoising.space import FLOW, SPACES, VE
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from exact import KARRAS, RANGE, BrownianPath, grid, small_mixture, states, unit_noises
+
 from varifold.models.denoising.space import FLOW, SPACES, VE
 from varifold.models.sampling import schedule, solver
 from varifold.models.sampling.plan import START, Slot

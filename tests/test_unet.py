@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+
 from varifold.models.nets import build
 from varifold.models.nets.unet import UNet, UNetConfig
 

@@ -1,6 +1,7 @@
 """How prompts are read with a vocabulary."""
 
 import pytest
+
 from varifold.models.denoising.vocabulary import UnknownWord, Vocabulary
 
 WORDS = ("<null>", "<flip>", "hero", "robe", "boot", "elf", "knife", "torch", "grass", "armour", "eyes", "legola")

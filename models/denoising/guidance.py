@@ -83,6 +83,8 @@ def guided(
     """
     guidance = getattr(denoiser, "guidance", CFG)
     positives, negatives = _as_list(positive), _as_list(negative)
+    if not (positives and negatives):
+        raise ValueError("an empty list is no condition: pass None for the unconditional denoiser")
     guided_levels = [sigma for sigma in sigmas if scale != 1 and guidance.acts(sigma)]
     plain_levels = [sigma for sigma in sigmas if sigma not in guided_levels]
     plain = _outputs(denoiser, plain_levels, positives, shape)

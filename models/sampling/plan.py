@@ -70,12 +70,13 @@ class Plan:
         return {slot: index for index, row in enumerate(self.rows) for slot, _ in row.terms}
 
     def check_sigmas(self, sigmas: Sequence[float]) -> None:
-        """Raise ValueError unless this plan was made for `sigmas`."""
+        """Raise ValueError unless this plan was made for `sigmas` and can run."""
         if tuple(sigmas) != self.sigmas:
             raise ValueError(
                 f"this plan ({self.solver}) belongs to another schedule, {_brief(self.sigmas)}, not {_brief(sigmas)}: "
                 "make it anew from the solver, or wire the schedule that came with it"
             )
+        self._check_rows()
 
     def to_json(self) -> str:
         rows = [{"sigma": r.sigma, "step": r.step, "terms": {str(s): w for s, w in r.terms}} for r in self.rows]
@@ -117,6 +118,8 @@ class Plan:
                 raise ValueError(f"row {index} of this plan has σ {row.sigma} and step {row.step}")
             if not row.terms:
                 raise ValueError(f"row {index} of this plan has no terms")
+            if row.sigma <= 0 and index < self.evaluations:
+                raise ValueError(f"row {index} of this plan asks the denoiser at σ 0")
             for slot, weight in row.terms:
                 if not math.isfinite(weight) or (slot.kind != "n" and slot.index >= index):
                     raise ValueError(f"row {index} of this plan weighs {slot} with {weight}: it cannot know that yet")

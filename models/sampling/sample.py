@@ -115,37 +115,66 @@ def sample(
             f"this plan ({plan.solver}) was made for {plan.space} space, and the denoiser's is {space.name}"
         )
 
-    given = next((tensor for tensor in (x, image, noise) if tensor is not None), None)
-    shape, batch = _batch_shape(denoiser, given, shape, batch)
-    device = given.device if given is not None else getattr(denoiser, "device", torch.device("cpu"))
-    dtype = torch.promote_types(given.dtype, torch.float32) if given is not None else torch.float32
-    streams = Noise(seed, range(batch) if indices is None else indices, shape, device, dtype)
-    start_noise = streams(0) if noise is None else noise.to(device, dtype)
+    batch, shape = _batch_and_shape(denoiser, batch, shape, x, image, noise)
+    indices = list(range(batch) if indices is None else indices)
+    _check_fit(batch, shape, indices, x=x, image=image, noise=noise, mask=mask)
+    device, dtype = _device_and_dtype(denoiser, x, image, noise)
+    x, image, noise, mask = (None if part is None else part.to(device, dtype) for part in (x, image, noise, mask))
+
+    streams = Noise(seed, indices, shape, device, dtype)
+    if noise is None and (x is None or mask is not None):
+        noise = streams(0)
     if x is None:
         _warn_of_a_low_start(denoiser, sigmas[0], image)
-        x = start_noise * sigmas[0] if image is None else noised(space, image.to(dtype), sigmas[0], start_noise)
-
+        x = noise * sigmas[0] if image is None else noised(space, image, sigmas[0], noise)
     levels = [row.sigma for row in plan.rows[:-1]]
     D = guided(denoiser, levels, (batch, *shape), positive=cond, negative=negative, scale=guidance)
     if mask is not None:
-        if image is None:
-            raise ValueError("a mask needs the image that it keeps: pass image=")
-        D = keeping(D, space, image.to(dtype), mask.to(dtype), start_noise)
-    state = run(plan, D, x.to(dtype), streams, observe=observe, pictures=pictures, recorder=recorder)
+        D = keeping(D, space, image, mask, noise)
+    state = run(plan, D, x, streams, observe=observe, pictures=pictures, recorder=recorder)
     if mask is not None:
-        state = torch.lerp(noised(space, image.to(dtype), sigmas[-1], start_noise), state, mask.to(dtype))
+        state = torch.where(mask == 0, noised(space, image, sigmas[-1], noise), state)
     return state
 
 
-def _batch_shape(
-    denoiser: Any, given: Tensor | None, shape: Sequence[int] | None, batch: int
-) -> tuple[tuple[int, ...], int]:
-    if given is not None:
-        return tuple(given.shape[1:]), given.shape[0]
+def _batch_and_shape(
+    denoiser: Any, batch: int, shape: Sequence[int] | None, *given: Tensor | None
+) -> tuple[int, tuple[int, ...]]:
+    for tensor in given:
+        if tensor is not None:
+            return tensor.shape[0], tuple(tensor.shape[1:])
     shape = shape or getattr(denoiser, "shape", None)
     if shape is None:
         raise ValueError("a plain function does not tell its shape: pass x= or shape=")
-    return tuple(shape), batch
+    return batch, tuple(shape)
+
+
+def _check_fit(
+    batch: int, shape: tuple[int, ...], indices: list[int], *, mask: Tensor | None, **states: Tensor | None
+) -> None:
+    if batch < 1:
+        raise ValueError(f"a batch has at least one picture, not {batch}")
+    if len(indices) != batch:
+        raise ValueError(f"there are {len(indices)} indices for a batch of {batch}: one for each picture")
+    for name, state in states.items():
+        if state is not None and tuple(state.shape) != (batch, *shape):
+            raise ValueError(f"{name} has the shape {tuple(state.shape)}, and the run {(batch, *shape)}")
+    if mask is None:
+        return
+    if states["image"] is None:
+        raise ValueError("a mask needs the image that it keeps: pass image=")
+    if tuple(mask.shape) not in ((1, 1, *shape[1:]), (batch, 1, *shape[1:])):
+        raise ValueError(f"the mask has the shape {tuple(mask.shape)}, and should have {(batch, 1, *shape[1:])}")
+
+
+def _device_and_dtype(denoiser: Any, x: Tensor | None, *others: Tensor | None) -> tuple[torch.device, torch.dtype]:
+    given = [tensor for tensor in (x, *others) if tensor is not None]
+    dtype = torch.float32
+    for tensor in given:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    if x is not None or not hasattr(denoiser, "device"):
+        return (given[0].device if given else torch.device("cpu")), dtype
+    return denoiser.device, dtype
 
 
 def _warn_of_a_low_start(denoiser: Any, sigma: float, image: Tensor | None) -> None:
@@ -154,5 +183,5 @@ def _warn_of_a_low_start(denoiser: Any, sigma: float, image: Tensor | None) -> N
         warnings.warn(
             f"starting from pure noise at σ = {sigma:g}, far below the {sigma_max:g} that this denoiser was trained to "
             "start from: expect dull or broken pictures",
-            stacklevel=3,
+            stacklevel=4,  # past this, sample and its no_grad
         )

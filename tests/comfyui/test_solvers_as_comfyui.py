@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from exact import KARRAS, RANGE, grid, mutants, small_mixture, states
+
 from varifold.models.denoising.space import FLOW, SPACES
 from varifold.models.sampling import schedule, solver
 from varifold.models.sampling.sample import run

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
 from varifold.nodes import host as node_host
 from varifold.studio import folders
 from varifold.studio.execute import Executor

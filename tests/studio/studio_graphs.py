@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from varifold.studio.image_nodes import IMAGE_NODES
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from studio_graphs import api
+
 from varifold.studio import folders
 from varifold.studio.image_files import load_picture
 from varifold.studio.image_nodes import IMAGE_NODES

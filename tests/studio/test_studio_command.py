@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from studio_graphs import CALLS, NODES, api, ui_graph, ui_node
+
 from varifold.__main__ import main
 from varifold.studio.host import StudioHost, safetensors_in
 from varifold.studio.prefix import fill_prefixes, format_date

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from studio_graphs import api
+
 from varifold.studio.errors import Cancelled, NodeError
 
 

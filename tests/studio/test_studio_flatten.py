@@ -6,6 +6,7 @@ import copy
 
 import pytest
 from studio_graphs import ui_graph, ui_node, ui_subgraph
+
 from varifold.studio.errors import WorkflowError
 from varifold.studio.flatten import connects, flatten
 

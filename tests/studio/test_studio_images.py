@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from studio_graphs import api
+
 from varifold.studio import folders
 from varifold.studio.errors import NodeError
 from varifold.studio.image_files import load_picture, picture_of

@@ -6,6 +6,7 @@ import math
 
 import pytest
 from studio_graphs import api
+
 from varifold.studio.errors import InvalidPrompt
 from varifold.studio.validate import fits, validate
 

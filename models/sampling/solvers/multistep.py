@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -26,19 +27,22 @@ def _adams(D, x, steps, order: int, weights: Weights):
     return x
 
 
-_POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+@cache
+def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(64)
 
 
 def _lagrange_integrals(nodes: list[float], t: float, time: Callable) -> list[float]:
     """∫ L_j(time(σ)) dσ from nodes[0] to t, for the Lagrange polynomials L_j on time(nodes); t > 0."""
     middle, half = math.log(nodes[0] * t) / 2, math.log(t / nodes[0]) / 2
-    sigma = np.exp(middle + half * _POINTS)
+    points, weights = _gauss_legendre()
+    sigma = np.exp(middle + half * points)
     at, known = time(sigma), [time(node) for node in nodes]
     integrals = []
     for j, own in enumerate(known):
         others = [(at - other) / (own - other) for k, other in enumerate(known) if k != j]
         basis = np.prod(others, axis=0) if others else np.ones_like(sigma)
-        integrals.append(float(half * np.sum(_WEIGHTS * sigma * basis)))
+        integrals.append(float(half * np.sum(weights * sigma * basis)))
     return integrals
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
 from varifold.models.denoising.denoiser import Denoiser
 from varifold.models.denoising.precondition import edm
 from varifold.models.sampling import schedule

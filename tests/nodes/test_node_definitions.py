@@ -1,0 +1,152 @@
+"""What nodes declare: the contract that saved workflows rely on, and everything that a user is told."""
+
+import inspect
+
+import pytest
+
+from varifold import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+
+# node id -> required, optional, outputs. Workflows keep widget values by position: inputs are only ever appended.
+CONTRACT = {
+    "VarifoldLoadDenoiser": (
+        "file:COMBO precision:COMBO prediction:COMBO",
+        "",
+        "denoiser:VARIFOLD_DENOISER report:STRING",
+    ),
+    "VarifoldPrompt": (
+        "denoiser:VARIFOLD_DENOISER text:STRING unknown:COMBO",
+        "",
+        "conditioning:CONDITIONING",
+    ),
+    "VarifoldSchedule": (
+        "curve:COMBO steps:INT denoise:FLOAT sigma_max:FLOAT sigma_min:FLOAT rho:FLOAT shift:FLOAT betas:COMBO "
+        "zero_terminal_snr:BOOLEAN points:STRING",
+        "denoiser:VARIFOLD_DENOISER model:MODEL",
+        "sigmas:SIGMAS",
+    ),
+    "VarifoldSolver": (
+        "solver:COMBO eta:FLOAT s_noise:FLOAT order:INT variant:COMBO r:FLOAT",
+        "",
+        "sampler:SAMPLER",
+    ),
+    "VarifoldGuidance": (
+        "denoiser:VARIFOLD_DENOISER method:COMBO rescale:FLOAT from_sigma:FLOAT to_sigma:FLOAT",
+        "",
+        "denoiser:VARIFOLD_DENOISER",
+    ),
+    "VarifoldSampler": (
+        "denoiser:VARIFOLD_DENOISER sigmas:SIGMAS solver:COMBO guidance:FLOAT seed:INT batch:INT width:INT height:INT",
+        "positive:CONDITIONING negative:CONDITIONING image:IMAGE mask:MASK latent:LATENT vae:VAE noise:NOISE "
+        "sampler:SAMPLER",
+        "image:IMAGE mask:MASK latent:LATENT trace:VARIFOLD_TRACE report:STRING",
+    ),
+    "VarifoldTrace": ("trace:VARIFOLD_TRACE layout:COMBO scale:INT", "", "frames:IMAGE"),
+    "VarifoldSheet": (
+        "images:IMAGE labels:STRING columns:INT scale:INT gap:INT background:COMBO",
+        "masks:MASK",
+        "sheet:IMAGE",
+    ),
+    "VarifoldSamplePicture": ("which:COMBO", "", "image:IMAGE mask:MASK"),
+}
+
+# Menus by what they start with: a saved value must stay on its menu, and the first is the default.
+MENUS = {
+    ("VarifoldLoadDenoiser", "file"): ["Varifold pixel art (embedded)"],
+    ("VarifoldLoadDenoiser", "precision"): ["auto", "float32", "bfloat16", "float16"],
+    ("VarifoldLoadDenoiser", "prediction"): ["auto", "edm", "eps", "v", "x0", "flow"],
+    ("VarifoldPrompt", "unknown"): ["nearest", "skip", "error"],
+    ("VarifoldSchedule", "curve"): (
+        "karras exponential polyexponential linear cosine simple normal vp drawn".split()
+    ),
+    ("VarifoldSchedule", "betas"): ["scaled_linear", "linear"],
+    ("VarifoldSolver", "solver"): (
+        "dpmpp_2m ipndm heun euler euler_ancestral dpmpp_2m_sde uni_pc deis ipndm_v lms dpm_2 dpmpp_sde ddpm lcm"
+    ).split(),
+    ("VarifoldSolver", "variant"): ["usual", "midpoint", "heun", "bh1", "bh2"],
+    ("VarifoldGuidance", "method"): ["cfg", "rescale"],
+    ("VarifoldTrace", "layout"): ["frames", "strip"],
+    ("VarifoldSheet", "background"): ["dark", "light"],
+    ("VarifoldSamplePicture", "which"): ["cat", "coffee", "hero (transparent)"],
+}
+
+NODES = pytest.mark.parametrize("node", NODE_CLASS_MAPPINGS.values(), ids=NODE_CLASS_MAPPINGS)
+
+
+def inputs(node: type, *kinds: str) -> dict[str, tuple]:
+    types = node.INPUT_TYPES()
+    return {name: declared for kind in kinds or types for name, declared in types.get(kind, {}).items()}
+
+
+def shown(node: type, kind: str) -> list[str]:
+    return [
+        f"{name}:{'COMBO' if isinstance(declared[0], list) else declared[0]}"
+        for name, declared in inputs(node, kind).items()
+    ]
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_sockets_keep_their_names_types_and_places(name):
+    node = NODE_CLASS_MAPPINGS[name]
+    required, optional, outputs = (text.split() for text in CONTRACT[name])
+    assert shown(node, "required") == required
+    assert shown(node, "optional")[: len(optional)] == optional
+    given = [f"{name}:{kind}" for name, kind in zip(node.RETURN_NAMES, node.RETURN_TYPES, strict=True)]
+    assert given[: len(outputs)] == outputs
+
+
+def test_the_contract_covers_every_node():
+    assert set(CONTRACT) == set(NODE_CLASS_MAPPINGS) == set(NODE_DISPLAY_NAME_MAPPINGS)
+
+
+@pytest.mark.parametrize(("name", "key"), MENUS, ids="-".join)
+def test_menus_keep_their_first_entry_and_lose_none(name, key):
+    menu, kept = inputs(NODE_CLASS_MAPPINGS[name])[key][0], MENUS[name, key]
+    assert menu[0] == kept[0]
+    assert set(menu) >= set(kept)
+
+
+def test_the_samplers_menu_is_the_solvers():
+    sampler, solver = (inputs(NODE_CLASS_MAPPINGS[name])["solver"] for name in ("VarifoldSampler", "VarifoldSolver"))
+    assert sampler[0] == solver[0]
+    assert all(f"{name}:" in sampler[1]["tooltip"] for name in sampler[0])
+
+
+@NODES
+def test_the_function_takes_exactly_what_is_declared(node):
+    parameters = list(inspect.signature(getattr(node, node.FUNCTION)).parameters.values())[1:]
+    assert [parameter.name for parameter in parameters] == list(inputs(node, "required", "optional"))
+    without_default = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+    assert without_default == list(inputs(node, "required"))
+    assert set(node.INPUT_TYPES()) <= {"required", "optional"}
+    if hasattr(node, "IS_CHANGED"):
+        assert list(inspect.signature(node.IS_CHANGED).parameters) == list(inputs(node))
+
+
+@NODES
+def test_every_input_and_output_explains_itself(node):
+    for name, (_, *options) in inputs(node).items():
+        assert options and options[0].get("tooltip", "").strip(), name
+    assert len(node.OUTPUT_TOOLTIPS) == len(node.RETURN_NAMES) == len(node.RETURN_TYPES)
+    assert all(tooltip.strip() for tooltip in node.OUTPUT_TOOLTIPS)
+    assert node.DESCRIPTION.strip()
+
+
+@NODES
+def test_nodes_are_found_by_name_category_and_alias(node):
+    assert NODE_DISPLAY_NAME_MAPPINGS[node.__name__].endswith(" (Varifold)")
+    assert node.CATEGORY.split("/")[0] == "Varifold"
+    assert len(node.SEARCH_ALIASES) >= 3
+    assert all(isinstance(alias, str) and alias == alias.strip().lower() for alias in node.SEARCH_ALIASES)
+
+
+@NODES
+def test_numbers_have_bounds_that_hold_their_default(node):
+    for name, (kind, options) in inputs(node).items():
+        if kind in ("INT", "FLOAT"):
+            assert options["min"] <= options["default"] <= options["max"], name
+        if kind in ("STRING", "BOOLEAN"):
+            assert "default" in options, name
+
+
+def test_titles_differ():
+    assert len(set(NODE_DISPLAY_NAME_MAPPINGS.values())) == len(NODE_DISPLAY_NAME_MAPPINGS)
