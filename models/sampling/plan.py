@@ -121,8 +121,10 @@ class Plan:
             if row.sigma <= 0 and index < self.evaluations:
                 raise ValueError(f"row {index} of this plan asks the denoiser at σ 0")
             for slot, weight in row.terms:
-                if not math.isfinite(weight) or (slot.kind != "n" and slot.index >= index):
-                    raise ValueError(f"row {index} of this plan weighs {slot} with {weight}: it cannot know that yet")
+                if not math.isfinite(weight):
+                    raise ValueError(f"row {index} of this plan weighs {slot} with {weight}")
+                if slot.kind != "n" and slot.index >= index:
+                    raise ValueError(f"row {index} of this plan weighs {slot}: it cannot know that yet")
 
 
 def _slot(text: str) -> Slot:

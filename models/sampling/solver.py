@@ -17,7 +17,8 @@ from .symbol import trace
 class Solver:
     """A solver's function and what a user wants to know before choosing it.
 
-    `order` is that of the global error as steps shrink (for stochastic solvers in their noise-free form).
+    `order` is that of the global error as smooth schedules get finer, measured (for stochastic solvers with eta 0;
+    0: it has none). Schedules whose first or last step does not shrink, as Karras's, leave 2 of the higher ones.
     `evaluations` is how often a step asks the denoiser.
     """
 
@@ -53,14 +54,14 @@ SOLVERS: dict[str, Solver] = {
     "euler": Solver(runge_kutta.euler, 1, 1, "the plainest; equals DDIM"),
     "euler_ancestral": Solver(stochastic.euler_ancestral, 1, 1, "adds noise each step: livelier, never settles"),
     "dpmpp_2m_sde": Solver(stochastic.dpmpp_2m_sde, 2, 1, "adds noise, second order: rich detail from 15 steps on"),
-    "uni_pc": Solver(exponential.uni_pc, 3, 1, "predictor and corrector in one evaluation; needs about 8 steps"),
+    "uni_pc": Solver(exponential.uni_pc, 4, 1, "predictor and corrector in one evaluation; needs about 8 steps"),
     "deis": Solver(multistep.deis, 3, 1, "exponential Adams-Bashforth in VP time"),
     "ipndm_v": Solver(multistep.ipndm_v, 2, 1, "ipndm with weights that look at the grid"),
     "lms": Solver(multistep.lms, 4, 1, "exact Adams-Bashforth weights: for fine schedules"),
     "dpm_2": Solver(runge_kutta.dpm_2, 2, 2, "midpoint in log σ, two evaluations a step"),
     "dpmpp_sde": Solver(stochastic.dpmpp_sde, 2, 2, "adds noise, two evaluations a step"),
     "ddpm": Solver(stochastic.ddpm, 1, 1, "the original ancestral chain"),
-    "lcm": Solver(stochastic.lcm, 1, 1, "for consistency models: 4 to 8 steps"),
+    "lcm": Solver(stochastic.lcm, 0, 1, "for consistency models: 4 to 8 steps"),
 }
 
 

@@ -146,11 +146,11 @@ def test_eviction_and_drawing_again(comfy_server):
     assert np.array_equal(draw(comfy_server, drawing(seed=12))["latent"], other)
 
 
-@pytest.mark.parametrize(("precision", "least", "most"), [("float16", 1e-6, 0.01), ("bfloat16", 1e-5, 0.06)])
+@pytest.mark.parametrize(("precision", "least", "most"), [("float16", 1e-6, 0.002), ("bfloat16", 1e-5, 0.02)])
 def test_lower_precision_draws_something_close(comfy_server, embedded_drawing, precision, least, most):
+    """Measured: a mean absolute difference of 0.00012 in float16 and 0.0013 in bfloat16, of colours in 0..1."""
     drawn = draw(comfy_server, drawing() | {"load": load(precision=precision)})
     difference = np.abs(drawn["image"] - embedded_drawing["image"]).mean()
-    print(f"{precision}: mean absolute difference of the picture {difference:.5f}")
     assert least < difference < most
 
 

@@ -34,35 +34,39 @@ def uni_pc(D, x, steps, *, order: int = 3, variant: str = "bh1"):
     The corrector uses the evaluation of the next step, so it costs none; the last step is not corrected.
     """
     order = max(1, min(order, len(steps) - 1))
-    outputs, lambdas = [], []
+    outputs, lambdas, correct = [], [], None
     for s, t in steps:
-        if not outputs:
-            outputs, lambdas = [D(x, s)], [-math.log(s)]
+        x0 = D(x, s)
+        if correct is not None:
+            x = correct(x, x0)
+        outputs, lambdas = [x0, *outputs][:order], [-math.log(s), *lambdas][:order]
         t = t or min(UNI_PC_END, s / 2)
         p = min(order, steps.index + 1, len(steps) - steps.index)
-        h = math.log(s / t)
-        ratios = [(lam - lambdas[0]) / h for lam in lambdas[1:p]]
-        differences = [(output - outputs[0]) / ratio for output, ratio in zip(outputs[1:p], ratios, strict=True)]
-        scale, matrix, moments = _uni_pc_system(h, [*ratios, 1.0], variant)
-
-        def weigh(rhos, differences, scale=scale):
-            return [(-scale * float(rho)) * difference for rho, difference in zip(rhos, differences, strict=True)]
-
-        predictor = [0.5] if p == 2 else np.linalg.solve(matrix[:-1, :-1], moments[:-1])
-        prediction = weigh(predictor, differences)
-        x = (t / s) * x - math.expm1(-h) * outputs[0]
-        for term in prediction:
-            x = x + term
-        if steps.index == len(steps) - 1:
-            return x
-        x0 = D(x, t)
-        corrector = [0.5] if p == 1 else np.linalg.solve(matrix, moments)
-        for term in weigh(corrector, [*differences, x0 - outputs[0]]):
-            x = x + term
-        for term in prediction:
-            x = x - term
-        outputs, lambdas = [x0, *outputs][:order], [-math.log(t), *lambdas][:order]
+        x, correct = _uni_pc_step(x, outputs[:p], lambdas[:p], s, t, variant)
     return x
+
+
+def _uni_pc_step(x, outputs, lambdas, s: float, t: float, variant: str):
+    """The prediction at t, and the function that corrects it by the output there."""
+    p, h = len(outputs), math.log(s / t)
+    ratios = [(lam - lambdas[0]) / h for lam in lambdas[1:]]
+    differences = [(output - outputs[0]) / ratio for output, ratio in zip(outputs[1:], ratios, strict=True)]
+    scale, matrix, moments = _uni_pc_system(h, [*ratios, 1.0], variant)
+    # The paper fixes these two weights at 1/2 instead of solving for them.
+    predictor = [0.5] if p == 2 else np.linalg.solve(matrix[:-1, :-1], moments[:-1])
+    corrector = [0.5] if p == 1 else np.linalg.solve(matrix, moments)
+
+    x = (t / s) * x - math.expm1(-h) * outputs[0]
+    for rho, difference in zip(predictor, differences, strict=True):
+        x = x + (-scale * float(rho)) * difference
+
+    def correct(x, x0):
+        changes = [float(c) - float(q) for c, q in zip(corrector, [*predictor, 0.0], strict=True)]
+        for change, difference in zip(changes, [*differences, x0 - outputs[0]], strict=True):
+            x = x + (-scale * change) * difference
+        return x
+
+    return x, correct
 
 
 def _uni_pc_system(h: float, ratios: list[float], variant: str) -> tuple[float, np.ndarray, np.ndarray]:

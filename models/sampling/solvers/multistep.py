@@ -109,6 +109,7 @@ def _ipndm_v_weights(nodes: list[float], t: float) -> list[float]:
 def ipndm_v(D, x, steps, *, order: int = 4):
     """iPNDM with weights that look at the grid, as ComfyUI computes them.
 
-    From three slopes on they equal the exact weights only on an even grid; `lms` has those of any grid.
+    With three slopes they equal the exact weights on an even grid only, with four on none, and where steps keep
+    changing abruptly it does not converge; `lms` has the exact weights of any grid.
     """
     return _adams(D, x, steps, order, _ipndm_v_weights)
