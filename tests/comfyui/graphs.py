@@ -67,3 +67,9 @@ def failure(server: ComfyServer, prompt: dict, node_id: str = "sampler") -> str:
     assert error is not None, "it ran"
     assert error["node_id"] == node_id, error
     return error["exception_message"]
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference of two arrays of one shape."""
+    assert a.shape == b.shape
+    return float(np.abs(a - b).max())
