@@ -11,13 +11,11 @@ from ..models.sampling.solver import SOLVERS
 from . import wires
 from .host import current
 from .preview import preview
-from .resize import cover
 from .solver import Choice, choice_of, solver_tooltip
+from .start import start_noise, start_of
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from ..models.denoising.denoiser import Denoiser
 
 
 class VarifoldSampler:
@@ -76,7 +74,7 @@ class VarifoldSampler:
                     "IMAGE",
                     {
                         "tooltip": "A picture to rework (with a schedule of denoise below 1) or to repaint inside the "
-                        "mask. Scaled and cropped to the size."
+                        "mask. Scaled and cropped to the size; see-through only where it has 4 channels."
                     },
                 ),
                 "mask": (
@@ -125,12 +123,12 @@ class VarifoldSampler:
         if vae is not None:
             notes.append("vae: not used, this denoiser draws pixels")
 
-        start, indices, mask = _start(denoiser, image, latent, mask, batch, width, height)
+        start, indices, mask = start_of(denoiser, image, latent, mask, batch, width, height)
         batch = batch if start is None else start.shape[0]
         shape = (denoiser.shape[0], height or denoiser.shape[1], width or denoiser.shape[2])
         shape = shape if start is None else tuple(start.shape[1:])
         denoiser.check_shape((batch, *shape))
-        given_noise = None if noise is None else _generated(noise, batch, shape, indices)
+        given_noise = None if noise is None else start_noise(noise, batch, shape, indices)
 
         host.load(denoiser)
         progress = host.progress(plan.evaluations)
@@ -154,9 +152,9 @@ class VarifoldSampler:
                 cond=positive,
                 negative=negative,
                 guidance=guidance,
-                noise=None if given_noise is None else given_noise.to(denoiser.device),
-                image=None if start is None else start.to(denoiser.device),
-                mask=None if mask is None else mask.to(denoiser.device),
+                noise=given_noise,
+                image=start,
+                mask=mask,
                 observe=observe,
                 pictures=progress.wants_preview,
                 recorder=recorder,
@@ -169,72 +167,6 @@ class VarifoldSampler:
         report = _report(plan, batch, shape, guidance, seconds, notes)
         latent = {"samples": x0, **({} if indices is None else {"batch_index": indices})}
         return {"ui": {"text": [report]}, "result": (rgb, 1 - alpha, latent, recorder.trace(), report)}
-
-
-def _start(
-    denoiser: Denoiser, image, latent, mask, batch: int, width: int, height: int
-) -> tuple[Tensor | None, list[int] | None, Tensor | None]:
-    """What to start from as x0 [B, C, H, W] or None, the numbers of its noise streams, and the mask [B, 1, H, W]."""
-    indices = None
-    if latent is not None:
-        if image is not None:
-            raise ValueError("image and latent are both wired: a run starts from one of them")
-        start = wires.latent_in(latent)
-        indices = _numbers(latent.get("batch_index"), start.shape[0])
-        mask = latent.get("noise_mask") if mask is None else mask
-    elif image is not None:
-        size = (height or denoiser.shape[1], width or denoiser.shape[2])
-        rgb, alpha = (_repeated(part, batch) for part in wires.image_in(image))
-        rgb, alpha = cover(rgb.movedim(-1, 1), size).movedim(1, -1), cover(alpha[:, None], size)[:, 0]
-        start = pixels.encode(rgb, alpha, denoiser.channels)
-    else:
-        if mask is not None and wires.mask_in(mask).any():
-            raise ValueError("a mask needs a picture to keep: wire image or latent as well")
-        return None, None, None
-    return start, indices, _mask_for(start, mask)
-
-
-def _mask_for(start: Tensor, mask: Tensor | None) -> Tensor | None:
-    if mask is None:
-        return None
-    mask = wires.mask_in(mask)
-    # LoadImage gives 64×64 zeros for pictures without alpha: no mask at all.
-    if mask.shape[-2:] == (64, 64) and not mask.any():
-        return None
-    if mask.shape[0] not in (1, start.shape[0]):
-        raise ValueError(f"there are {mask.shape[0]} masks for {start.shape[0]} pictures: one for all, or one each")
-    return cover(mask.expand(start.shape[0], -1, -1)[:, None], start.shape[-2:])
-
-
-def _numbers(batch_index, batch: int) -> list[int] | None:
-    if batch_index is None:
-        return None
-    if len(batch_index) != batch:
-        raise ValueError(f"this LATENT has {batch} pictures and {len(batch_index)} numbers in batch_index: one each")
-    return [int(index) for index in batch_index]
-
-
-def _repeated(pictures: Tensor, batch: int) -> Tensor:
-    """One picture for all, or as many as there are; several pictures make a batch of 1 theirs."""
-    count = pictures.shape[0]
-    if count == 1:
-        return pictures.expand(batch, *pictures.shape[1:])
-    if batch in (1, count):
-        return pictures
-    raise ValueError(f"image has {count} pictures and batch is {batch}: make them equal, or one of them 1")
-
-
-def _generated(noise, batch: int, shape: tuple[int, ...], indices: list[int] | None) -> Tensor:
-    import torch
-
-    latent = {"samples": torch.zeros(batch, *shape)}
-    generated = noise.generate_noise(latent if indices is None else {**latent, "batch_index": indices})
-    if generated.shape != latent["samples"].shape:
-        raise ValueError(
-            f"this NOISE made {tuple(generated.shape)} where {tuple(latent['samples'].shape)} was asked for: "
-            "unplug it, or wire another"
-        )
-    return generated
 
 
 def _report(plan, batch: int, shape: tuple[int, ...], guidance: float, seconds: float, notes: list[str]) -> str:

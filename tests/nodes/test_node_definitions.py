@@ -56,12 +56,25 @@ MENUS = {
     ("VarifoldLoadDenoiser", "prediction"): ["auto", "edm", "eps", "v", "x0", "flow"],
     ("VarifoldPrompt", "unknown"): ["nearest", "skip", "error"],
     ("VarifoldSchedule", "curve"): (
-        "karras exponential polyexponential linear cosine simple normal vp drawn".split()
+        ["karras", "exponential", "polyexponential", "linear", "cosine", "simple", "normal", "vp", "drawn"]
     ),
     ("VarifoldSchedule", "betas"): ["scaled_linear", "linear"],
-    ("VarifoldSolver", "solver"): (
-        "dpmpp_2m ipndm heun euler euler_ancestral dpmpp_2m_sde uni_pc deis ipndm_v lms dpm_2 dpmpp_sde ddpm lcm"
-    ).split(),
+    ("VarifoldSolver", "solver"): [
+        "dpmpp_2m",
+        "ipndm",
+        "heun",
+        "euler",
+        "euler_ancestral",
+        "dpmpp_2m_sde",
+        "uni_pc",
+        "deis",
+        "ipndm_v",
+        "lms",
+        "dpm_2",
+        "dpmpp_sde",
+        "ddpm",
+        "lcm",
+    ],
     ("VarifoldSolver", "variant"): ["usual", "midpoint", "heun", "bh1", "bh2"],
     ("VarifoldGuidance", "method"): ["cfg", "rescale"],
     ("VarifoldTrace", "layout"): ["frames", "strip"],

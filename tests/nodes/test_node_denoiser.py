@@ -97,7 +97,9 @@ def test_only_what_is_on_the_menu_is_opened(name, call):
         b"\x80\x02pickle",
         b"<html>please log in</html>",
         struct.pack("<Q", 2**62) + b"{}",
-        (lambda text: struct.pack("<Q", len(text)) + text)(json.dumps({"__metadata__": {"varifold.spec": "["}}).encode()),
+        (lambda text: struct.pack("<Q", len(text)) + text)(
+            json.dumps({"__metadata__": {"varifold.spec": "["}}).encode()
+        ),
     ],
     ids=["empty", "pickle", "web page", "endless header", "broken spec"],
 )

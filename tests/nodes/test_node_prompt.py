@@ -13,9 +13,7 @@ def test_known_words_become_one_embedding_each(prompt, embedded):
     assert extras == {"varifold_vocabulary": embedded.vocabulary.hash, "varifold_notes": []}
 
 
-@pytest.mark.parametrize(
-    ("unknown", "count", "note"), [("nearest", 3, "was read as"), ("skip", 2, "was left out")]
-)
+@pytest.mark.parametrize(("unknown", "count", "note"), [("nearest", 3, "was read as"), ("skip", 2, "was left out")])
 def test_unknown_words(unknown, count, note, prompt, draw):
     conditioning = prompt("hero robbe robe", unknown)
     ((words, extras),) = conditioning
@@ -27,7 +25,7 @@ def test_unknown_words(unknown, count, note, prompt, draw):
 
 
 def test_an_unknown_word_can_be_an_error_that_suggests_others(prompt):
-    with pytest.raises(ValueError, match="'robbe'.*robe"):
+    with pytest.raises(ValueError, match=r"'robbe'.*robe"):
         prompt("hero robbe", "error")
 
 

@@ -9,15 +9,15 @@ LOW = torch.tensor([1.0, 0.3, 0.0])
 BARELY = torch.tensor([0.01, 0.0])
 
 
-@pytest.fixture(scope="module")
-def sprite(draw):
+@pytest.fixture
+def sprite(draw, host):
     """A picture that the denoiser would draw: IMAGE [1, 32, 32, 3] and its transparency [1, 32, 32]."""
     with torch.inference_mode(False):
         image, mask, *_ = (part.clone() for part in draw(seed=11)[:2])
     return image, mask
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rgba(sprite):
     image, mask = sprite
     return torch.cat([image, 1 - mask[..., None]], -1)
@@ -112,7 +112,7 @@ def test_masks_all_ones_and_all_zeros(draw, rgba):
 def test_a_soft_mask_blends(draw, rgba):
     states = [draw(image=rgba, mask=torch.full((1, 32, 32), share))[2]["samples"] for share in (0.0, 0.5, 1.0)]
     assert torch.isfinite(states[1]).all()
-    assert 0 < distance(states[1], states[0]) and 0 < distance(states[1], states[2])
+    assert distance(states[1], states[0]) > 0 and distance(states[1], states[2]) > 0
 
 
 @pytest.mark.parametrize(
@@ -241,8 +241,9 @@ def test_a_schedule_that_stops_early_hands_on_its_state(draw):
 
 
 def test_in_flow_space_the_state_is_divided_by_alpha(draw, call, models_folder):
-    import torch
     from dataclasses import asdict
+
+    import torch
 
     from varifold.models import load_denoiser, sample
     from varifold.models.checkpoint import Spec, save_denoiser

@@ -27,7 +27,9 @@ def test_every_curve_descends_to_zero(curve, steps, levels):
 
 @pytest.mark.parametrize("curve", CURVES)
 def test_denoise_takes_the_last_steps_of_a_longer_schedule(curve, levels):
-    part, whole = (levels(curve, **given, **USUAL_KNOBS[curve]) for given in ({"steps": 7, "denoise": 0.3}, {"steps": 23}))
+    part, whole = (
+        levels(curve, **given, **USUAL_KNOBS[curve]) for given in ({"steps": 7, "denoise": 0.3}, {"steps": 23})
+    )
     assert torch.equal(part, whole[-8:])
 
 

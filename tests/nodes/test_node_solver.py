@@ -134,7 +134,9 @@ def test_the_seed_decides(space):
 def test_without_a_seed_or_callback_it_runs(space):
     function = as_sampler_function(Choice("dpmpp_sde"))
     x, sigmas = torch.ones(1, 1, 2, 2), torch.tensor([0.9, 0.5, 0.0])
-    states = [function(lambda x, sigma, **extra: x / 2, x, sigmas, extra_args=extra) for extra in (None, {"seed": None})]
+    states = [
+        function(lambda x, sigma, **extra: x / 2, x, sigmas, extra_args=extra) for extra in (None, {"seed": None})
+    ]
     assert torch.equal(*states)
 
 

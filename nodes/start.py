@@ -1,0 +1,80 @@
+"""What a run starts from: a picture, a LATENT, given noise; and the mask that keeps a part of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..models.denoising import pixels
+from . import wires
+from .resize import cover
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.denoising.denoiser import Denoiser
+
+
+def start_of(
+    denoiser: Denoiser, image: Any, latent: Any, mask: Any, batch: int, width: int, height: int
+) -> tuple[Tensor | None, list[int] | None, Tensor | None]:
+    """What to start from as x0 [B, C, H, W] or None, the numbers of its noise streams, and the mask [B, 1, H, W]."""
+    indices = None
+    if latent is not None:
+        if image is not None:
+            raise ValueError("image and latent are both wired: a run starts from one of them")
+        start = wires.latent_in(latent)
+        indices = _numbers(latent.get("batch_index"), start.shape[0])
+        mask = latent.get("noise_mask") if mask is None else mask
+    elif image is not None:
+        size = (height or denoiser.shape[1], width or denoiser.shape[2])
+        rgb, alpha = (_repeated(part, batch) for part in wires.image_in(image))
+        rgb, alpha = cover(rgb.movedim(-1, 1), size).movedim(1, -1), cover(alpha[:, None], size)[:, 0]
+        start = pixels.encode(rgb, alpha, denoiser.channels)
+    else:
+        if mask is not None and wires.mask_in(mask).any():
+            raise ValueError("a mask needs a picture to keep: wire image or latent as well")
+        return None, None, None
+    return start, indices, _mask_for(start, mask)
+
+
+def _mask_for(start: Tensor, mask: Tensor | None) -> Tensor | None:
+    if mask is None:
+        return None
+    mask = wires.mask_in(mask)
+    # LoadImage gives 64×64 zeros for pictures without alpha: no mask at all.
+    if mask.shape[-2:] == (64, 64) and not mask.any():
+        return None
+    if mask.shape[0] not in (1, start.shape[0]):
+        raise ValueError(f"there are {mask.shape[0]} masks for {start.shape[0]} pictures: one for all, or one each")
+    return cover(mask.expand(start.shape[0], -1, -1)[:, None], start.shape[-2:])
+
+
+def _numbers(batch_index, batch: int) -> list[int] | None:
+    if batch_index is None:
+        return None
+    if len(batch_index) != batch:
+        raise ValueError(f"this LATENT has {batch} pictures and {len(batch_index)} numbers in batch_index: one each")
+    return [int(index) for index in batch_index]
+
+
+def _repeated(pictures: Tensor, batch: int) -> Tensor:
+    """One picture for all, or as many as there are; several pictures make a batch of 1 theirs."""
+    count = pictures.shape[0]
+    if count == 1:
+        return pictures.expand(batch, *pictures.shape[1:])
+    if batch in (1, count):
+        return pictures
+    raise ValueError(f"image has {count} pictures and batch is {batch}: make them equal, or one of them 1")
+
+
+def start_noise(noise: Any, batch: int, shape: tuple[int, ...], indices: list[int] | None) -> Tensor:
+    import torch
+
+    latent = {"samples": torch.zeros(batch, *shape)}
+    generated = noise.generate_noise(latent if indices is None else {**latent, "batch_index": indices})
+    if generated.shape != latent["samples"].shape:
+        raise ValueError(
+            f"this NOISE made {tuple(generated.shape)} where {tuple(latent['samples'].shape)} was asked for: "
+            "unplug it, or wire another"
+        )
+    return generated
