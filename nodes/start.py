@@ -38,12 +38,9 @@ def start_of(
 
 
 def _mask_for(start: Tensor, mask: Tensor | None) -> Tensor | None:
-    if mask is None:
+    if wires.is_no_mask(mask):
         return None
     mask = wires.mask_in(mask)
-    # LoadImage gives 64×64 zeros for pictures without alpha: no mask at all.
-    if mask.shape[-2:] == (64, 64) and not mask.any():
-        return None
     if mask.shape[0] not in (1, start.shape[0]):
         raise ValueError(f"there are {mask.shape[0]} masks for {start.shape[0]} pictures: one for all, or one each")
     return cover(mask.expand(start.shape[0], -1, -1)[:, None], start.shape[-2:])

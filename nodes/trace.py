@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from ..models.denoising import pixels
-from .sheet import COMFORTABLE_SIDE, draw_sheet, image_out, on_checker, pil_from
+from .drawing import cells, draw_sheet, image_out
 
 
 class VarifoldTrace:
@@ -40,12 +38,7 @@ class VarifoldTrace:
 
     def show(self, trace, layout, scale):
         rgb, alpha = pixels.decode(trace.frames, trace.channels)
-        scale = scale or max(1, math.ceil(COMFORTABLE_SIDE / max(rgb.shape[1:3])))
-        tile = max(1, rgb.shape[2] // 8)
-        frames = [
-            pil_from(on_checker(picture, 1 - opaque, tile), scale)
-            for picture, opaque in zip(rgb.numpy(), alpha.numpy(), strict=True)
-        ]
+        frames = cells(rgb, 1 - alpha, scale)
         if layout == "strip":
             frames = [draw_sheet(frames, [f"sigma {sigma:.3g}" for sigma in trace.sigmas])]
         return (image_out(frames),)

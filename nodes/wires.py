@@ -45,6 +45,11 @@ def mask_in(mask: Tensor) -> Tensor:
     return mask.detach().to("cpu", torch.float32, copy=True).reshape(-1, *mask.shape[-2:]).clamp(0, 1)
 
 
+def is_no_mask(mask: Tensor | None) -> bool:
+    """Whether there is no mask: none wired, or the 64×64 zeros that LoadImage gives for pictures without alpha."""
+    return mask is None or (tuple(mask.shape[-2:]) == (64, 64) and not mask.any())
+
+
 def latent_in(latent: dict[str, Any]) -> Tensor:
     """The samples of a LATENT, [B, C, H, W]. Raises ValueError for video and nested latents."""
     samples = latent["samples"]

@@ -41,7 +41,7 @@ def merge(returned: list, cls: type) -> tuple[list[list], dict]:
     for value in returned:
         if isinstance(value, dict):
             if "expand" in value:
-                raise NotImplementedError("this node expands into other nodes; run this workflow in ComfyUI")
+                raise ValueError("this node expands into other nodes; run this workflow in ComfyUI")
             if "ui" in value:
                 shown.append(value["ui"])
             value = value.get("result")
