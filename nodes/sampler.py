@@ -81,12 +81,18 @@ class VarifoldSampler:
                     "MASK",
                     {"tooltip": "With image or latent: 1 is repainted, 0 is kept. 64×64 zeros count as no mask."},
                 ),
-                "latent": ("LATENT", {"tooltip": "A state to go on from: it sets size, batch, numbering and mask."}),
+                "latent": (
+                    "LATENT",
+                    {
+                        "tooltip": "Pictures to rework: it sets size, batch, numbering and mask. "
+                        "One that is still noisy goes on with DisableNoise as noise."
+                    },
+                ),
                 "vae": (
                     "VAE",
                     {"tooltip": "For denoisers of latents. Pixel denoisers, as the embedded one, need none."},
                 ),
-                "noise": ("NOISE", {"tooltip": "Noise to start from, instead of the seed's own streams."}),
+                "noise": ("NOISE", {"tooltip": "Noise to start from, and its seed, instead of the seed above."}),
                 "sampler": ("SAMPLER", {"tooltip": "Solver (Varifold) with its knobs, instead of the solver above."}),
             },
         }
@@ -129,6 +135,7 @@ class VarifoldSampler:
         shape = shape if start is None else tuple(start.shape[1:])
         denoiser.check_shape((batch, *shape))
         given_noise = None if noise is None else start_noise(noise, batch, shape, indices)
+        seed = getattr(noise, "seed", seed)
 
         host.load(denoiser)
         progress = host.progress(plan.evaluations)

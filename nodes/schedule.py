@@ -17,7 +17,10 @@ def _discrete(make: Callable) -> Callable:
 
 
 def _between(make: Callable, *names: str) -> Callable:
-    return lambda steps, knobs: make(steps, knobs["low"], knobs["high"], **{name: knobs[name] for name in names})
+    def curve(steps: int, knobs: dict) -> list[float]:
+        return make(steps, knobs["low"], knobs["high"], **{name: knobs[name] for name in names if knobs[name]})
+
+    return curve
 
 
 CURVES: dict[str, Callable[[int, dict], list[float]]] = {
@@ -83,20 +86,23 @@ class VarifoldSchedule:
                 ),
                 "sigma_max": (
                     "FLOAT",
-                    {**level, "tooltip": "Highest noise level; 0: the denoiser's or model's, or 80."},
+                    {**level, "tooltip": "Highest level, for karras to cosine. 0: the denoiser's or model's, or 80."},
                 ),
                 "sigma_min": (
                     "FLOAT",
-                    {**level, "tooltip": "Last level above 0; 0: the denoiser's or model's, or 0.002."},
+                    {
+                        **level,
+                        "tooltip": "Last above 0, for karras to cosine. 0: the denoiser's or model's, or 0.002.",
+                    },
                 ),
                 "rho": (
                     "FLOAT",
                     {
-                        "default": 7.0,
-                        "min": 0.1,
+                        "default": 0.0,
+                        "min": 0.0,
                         "max": 100.0,
                         "step": 0.1,
-                        "tooltip": "karras: higher puts more steps at low noise, 7 is usual. polyexponential: 1.",
+                        "tooltip": "karras, polyexponential: higher, more steps at low noise. 0: the usual, 7 and 1.",
                     },
                 ),
                 "shift": (
@@ -162,7 +168,6 @@ class VarifoldSchedule:
         sigmas = wires.sigmas_out(schedule.last_part(full, steps, denoise))
         if (sigmas[1:] >= sigmas[:-1]).any():
             raise ValueError(
-                f"{curve} puts levels closer together than SIGMAS can tell apart: take fewer steps, or a lower rho "
-                "(polyexponential: 1)"
+                f"{curve} puts levels closer together than SIGMAS can tell apart: take fewer steps, or a lower rho"
             )
         return (sigmas,)

@@ -32,6 +32,8 @@ def image_in(image: Tensor) -> tuple[Tensor, Tensor]:
     if image.ndim != 4 or image.shape[-1] not in (1, 3, 4) or 0 in image.shape:
         raise ValueError(f"this is not an IMAGE of 3 or 4 channels: its shape is {tuple(image.shape)}")
     image = image.detach().to("cpu", torch.float32, copy=True)
+    if not image.isfinite().all():
+        raise ValueError("this IMAGE has NaN or infinity in it: look at the node that made it")
     alpha = image[..., 3] if image.shape[-1] == 4 else torch.ones_like(image[..., 0])
     return image[..., :3].expand(-1, -1, -1, 3), alpha
 

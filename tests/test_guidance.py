@@ -67,6 +67,13 @@ def test_scale_one_does_not_compute_the_negative(negative):
     assert torch.allclose(last, torch.ones_like(last))
 
 
+def test_without_any_condition_there_is_nothing_to_guide():
+    for none in (None, [None]):
+        net, denoiser = counting()
+        sample(denoiser, SIGMAS, solver="euler", batch=3, cond=none, negative=none, guidance=2.0)
+        assert net.batches == [3] * 5
+
+
 def test_both_halves_go_through_the_net_in_one_call():
     net, denoiser = counting()
     last = sample(denoiser, SIGMAS, solver="euler", batch=3, cond=says(1.0, 2.0, 3.0), negative=says(0.5), guidance=2.0)

@@ -269,3 +269,8 @@ def test_rounding_to_a_wire_keeps_a_schedule_walkable():
     """SIGMAS are float32 on ComfyUI's wires: neighbours must not become equal."""
     for make in (schedule.karras, schedule.exponential, schedule.linear, schedule.cosine):
         VE.check(torch.tensor(make(1000, 0.002, 80.0), dtype=torch.float32).tolist())
+
+
+def test_a_tiny_denoise_is_refused_before_it_is_computed():
+    with pytest.raises(ValueError, match="raise denoise"):
+        schedule.last_part(lambda steps: pytest.fail("computed"), 18, 1e-9)

@@ -78,13 +78,15 @@ def guided(
     """D(x, sigma) -> x0 of a run over `sigmas` with states of `shape`: the denoiser, conditioned and guided.
 
     `positive` and `negative` are conditions, or lists of conditions whose predictions are averaged. All go through the
-    net in one call if the denoiser has `prepare_all`, else through one each. With `scale` 1, and outside the guidance's
-    interval, only the positive is computed.
+    net in one call if the denoiser has `prepare_all`, else through one each. With `scale` 1, without any condition, and
+    outside the guidance's interval, only the positive is computed.
     """
     guidance = getattr(denoiser, "guidance", CFG)
     positives, negatives = _as_list(positive), _as_list(negative)
     if not (positives and negatives):
         raise ValueError("an empty list is no condition: pass None for the unconditional denoiser")
+    if all(cond is None for cond in positives + negatives):
+        scale = 1.0
     guided_levels = [sigma for sigma in sigmas if scale != 1 and guidance.acts(sigma)]
     plain_levels = [sigma for sigma in sigmas if sigma not in guided_levels]
     plain = _outputs(denoiser, plain_levels, positives, shape)

@@ -15,6 +15,8 @@ from .interpolate import monotone_cubic
 
 Schedule = list[float]
 
+MOST_STEPS = 100_000
+
 
 def _ramp(steps: int, sigma_min: float) -> list[float]:
     if steps < 1:
@@ -134,7 +136,7 @@ def simple(steps: int, table: Sequence[float]) -> Schedule:
     """Every (T/N)-th σ of a discrete model's table, counted from the end; diffusers calls it "trailing"."""
     _ramp(steps, 1.0)
     if steps > len(table):
-        raise ValueError(f"a table of {len(table)} σ's has no {steps} different steps")
+        raise ValueError(f"a table of {len(table)} σ's has no {steps} different steps: take fewer, or a higher denoise")
     return [*(table[-(1 + int(index * len(table) / steps))] for index in range(steps)), 0.0]
 
 
@@ -172,7 +174,12 @@ def from_points(steps: int, points: Sequence[tuple[float, float]]) -> Schedule:
 
 
 def last_part(make: Callable[[int], Schedule], steps: int, denoise: float) -> Schedule:
-    """The last `steps` steps of the schedule `make` of steps/denoise, as KSampler's denoise; empty for 0."""
+    """The last `steps` steps of the schedule `make` of steps/denoise, as KSampler's denoise; empty for 0.
+
+    Raises ValueError where that schedule would have more than `MOST_STEPS`.
+    """
     if denoise <= 0:
         return []
+    if steps / denoise > MOST_STEPS:
+        raise ValueError(f"{steps} steps at denoise {denoise:g} are part of {steps / denoise:.0f}: raise denoise")
     return make(int(steps / denoise))[-(steps + 1) :]

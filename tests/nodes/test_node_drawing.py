@@ -1,4 +1,4 @@
-"""Sheet, Trace and Sample Picture."""
+"""Sheet and Sample Picture."""
 
 import numpy as np
 import pytest
@@ -105,17 +105,6 @@ def test_masks_that_do_not_fit_are_refused(sheet, mask, says):
 def test_backgrounds(sheet):
     for name, (paper, _) in BACKGROUNDS.items():
         assert (sheet(colours(1), background=name, gap=3)[0] == paper).all()
-
-
-def test_a_trace_shows_how_the_picture_came(draw, call):
-    image, mask, _, trace, _ = draw(seed=3, batch=2)
-    frames = call("Trace", trace=trace, layout="frames", scale=1)[0]
-    assert frames.shape == (3, 32, 32, 3)
-    opaque = mask[0] == 0
-    assert (frames[-1] - image[0])[opaque].abs().max() < 2 / 255, "the last one is the picture"
-    assert (frames[0] - frames[-1]).abs().mean() > 0.01
-    strip = call("Trace", trace=trace, layout="strip")[0]
-    assert strip.shape[0] == 1 and strip.shape[2] > strip.shape[1] // 2 > 128
 
 
 @pytest.mark.parametrize("which", PICTURES)

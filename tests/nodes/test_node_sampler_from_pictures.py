@@ -155,6 +155,11 @@ def test_loadimages_zero_mask_is_none(draw, rgba):
     assert torch.equal(draw(image=rgba, mask=zeros)[0], draw(image=rgba)[0])
 
 
+def test_a_picture_with_nan_is_not_blamed_on_the_denoiser(draw):
+    with pytest.raises(ValueError, match="this IMAGE has NaN"):
+        draw(image=torch.full((1, 32, 32, 3), torch.nan))
+
+
 def test_image_and_latent_together_are_refused(draw, rgba):
     with pytest.raises(ValueError, match="both wired"):
         draw(image=rgba, latent={"samples": torch.zeros(1, 4, 32, 32)})
