@@ -50,9 +50,11 @@ class VarifoldLoadDenoiser:
 
     @classmethod
     def IS_CHANGED(cls, file, precision, prediction):
-        from ..models.checkpoint import identity
+        from ..models.checkpoint import identity, inspect
 
-        return identity(_path(file))
+        path = _path(file)
+        inspect(path)  # a file that cannot be read is not worth hashing, and may be of many GB
+        return identity(path)
 
     def load(self, file, precision, prediction):
         import torch
@@ -106,7 +108,7 @@ class VarifoldPrompt:
         if denoiser.vocabulary is None:
             raise ValueError("this denoiser knows no words: leave Sampler's positive unconnected")
         _, notes = denoiser.vocabulary.indices(text, unknown)
-        conditioning = wires.conditioning_out(denoiser.prompt(text, unknown), denoiser.vocabulary.hash, notes)
+        conditioning = wires.conditioning_out(denoiser.prompt(text, unknown), wires.vocabulary_of(denoiser), notes)
         return {"ui": {"text": notes}, "result": (conditioning,)}
 
 

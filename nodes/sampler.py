@@ -85,14 +85,14 @@ class VarifoldSampler:
                     "LATENT",
                     {
                         "tooltip": "Pictures to rework: it sets size, batch, numbering and mask. "
-                        "One that is still noisy goes on with DisableNoise as noise."
+                        "One that is still noisy goes on with DisableNoise as noise and another seed."
                     },
                 ),
                 "vae": (
                     "VAE",
                     {"tooltip": "For denoisers of latents. Pixel denoisers, as the embedded one, need none."},
                 ),
-                "noise": ("NOISE", {"tooltip": "Noise to start from, and its seed, instead of the seed above."}),
+                "noise": ("NOISE", {"tooltip": "Noise to start from. Noise added on the way still follows the seed."}),
                 "sampler": ("SAMPLER", {"tooltip": "Solver (Varifold) with its knobs, instead of the solver above."}),
             },
         }
@@ -135,7 +135,6 @@ class VarifoldSampler:
         shape = shape if start is None else tuple(start.shape[1:])
         denoiser.check_shape((batch, *shape))
         given_noise = None if noise is None else start_noise(noise, batch, shape, indices)
-        seed = getattr(noise, "seed", seed)
 
         host.load(denoiser)
         progress = host.progress(plan.evaluations)

@@ -129,7 +129,10 @@ class VarifoldSchedule:
                 ),
             },
             "optional": {
-                "denoiser": ("VARIFOLD_DENOISER", {"tooltip": "Take the σ range from this denoiser."}),
+                "denoiser": (
+                    "VARIFOLD_DENOISER",
+                    {"tooltip": "Take the σ range of karras to cosine from this denoiser."},
+                ),
                 "model": (
                     "MODEL",
                     {"tooltip": "Take the σ range, and the table of simple and normal, from it."},

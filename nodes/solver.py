@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..models.denoising.space import Space
     from ..models.sampling.plan import Plan
 
-VARIANTS = {"dpmpp_2m_sde": ["midpoint", "heun"], "uni_pc": ["bh1", "bh2"]}
+VARIANTS = {name: list(solver.variants) for name, solver in SOLVERS.items() if solver.variants}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class VarifoldSolver:
                         "min": 0.0,
                         "max": 10.0,
                         "step": 0.01,
-                        "tooltip": "Solvers that add noise: how much of it. 0 adds none.",
+                        "tooltip": "euler_ancestral, dpmpp_2m_sde, dpmpp_sde: how much noise they add. 0 adds none.",
                     },
                 ),
                 "s_noise": (
@@ -105,7 +105,7 @@ class VarifoldSolver:
                         "min": 0.0,
                         "max": 10.0,
                         "step": 0.001,
-                        "tooltip": "Solvers that add noise: its strength; slightly above 1 keeps more detail.",
+                        "tooltip": "euler_ancestral, dpmpp_2m_sde, dpmpp_sde, lcm: the strength of the noise they add.",
                     },
                 ),
                 "order": (
@@ -114,7 +114,7 @@ class VarifoldSolver:
                         "default": 0,
                         "min": 0,
                         "max": 4,
-                        "tooltip": "Multistep solvers: how many past steps they look at. 0: as many as usual.",
+                        "tooltip": "lms, ipndm, ipndm_v, deis, uni_pc: how many steps they look at. 0: the usual.",
                     },
                 ),
                 "variant": (

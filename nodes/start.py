@@ -28,8 +28,10 @@ def start_of(
     elif image is not None:
         size = (height or denoiser.shape[1], width or denoiser.shape[2])
         rgb, alpha = (_repeated(part, batch) for part in wires.image_in(image))
-        rgb, alpha = cover(rgb.movedim(-1, 1), size).movedim(1, -1), cover(alpha[:, None], size)[:, 0]
-        start = pixels.encode(rgb, alpha, denoiser.channels)
+        alpha = alpha[..., None]
+        # Colours are averaged by their alpha, or what is transparent would bleed into the rim.
+        rgb, alpha = (cover(part.movedim(-1, 1), size).movedim(1, -1) for part in (rgb * alpha, alpha))
+        start = pixels.encode(rgb / alpha.clamp_min(1e-6), alpha[..., 0], denoiser.channels)
     else:
         if mask is not None and wires.mask_in(mask).any():
             raise ValueError("a mask needs a picture to keep: wire image or latent as well")

@@ -16,7 +16,7 @@ _HARMLESS = {VOCABULARY, NOTES, "pooled_output"}
 
 def sigmas_in(sigmas: Tensor) -> list[float]:
     """SIGMAS, on any device, as floats."""
-    return [float(sigma) for sigma in sigmas.double().cpu().reshape(-1)]
+    return [float(sigma) for sigma in sigmas.cpu().double().reshape(-1)]
 
 
 def sigmas_out(sigmas: list[float]) -> Tensor:
@@ -61,9 +61,14 @@ def latent_in(latent: dict[str, Any]) -> Tensor:
     return samples.detach().clone()
 
 
+def vocabulary_of(denoiser: Denoiser) -> str:
+    """What tells a denoiser's words from those of any other: its vocabulary and its weights."""
+    return f"{denoiser.vocabulary.hash}-{denoiser.identity}"
+
+
 def conditioning_out(cond: dict[str, Tensor], vocabulary: str, notes: list[str]) -> list:
     """Words as a CONDITIONING, so that ComfyUI's Concat, Average and Combine work on it."""
-    return [[cond["words"], {VOCABULARY: vocabulary, NOTES: notes}]]
+    return [[cond["words"].float().cpu(), {VOCABULARY: vocabulary, NOTES: notes}]]
 
 
 def conditioning_in(conditioning: list | None, denoiser: Denoiser) -> tuple[list, list[str]]:
@@ -77,7 +82,7 @@ def conditioning_in(conditioning: list | None, denoiser: Denoiser) -> tuple[list
         raise ValueError("this denoiser takes no prompt: unplug positive and negative")
     conds, notes = [], []
     for words, extras in conditioning:
-        if extras.get(VOCABULARY) != denoiser.vocabulary.hash:
+        if extras.get(VOCABULARY) != vocabulary_of(denoiser):
             raise ValueError(
                 "this CONDITIONING was not made for this denoiser: make it with Prompt (Varifold), "
                 "wired to the same denoiser"

@@ -52,8 +52,9 @@ class OperationCounter(TorchDispatchMode):
 def count(solver: str, steps: int, dtype: torch.dtype = torch.float32, guidance: float = 7.0, **options):
     denoiser = Denoiser(StubNet(dtype, 1 if guidance == 1 else 2), edm(), shape=SHAPE, sigma_min=0.002, sigma_max=80.0)
     sigmas = schedule.karras(steps, 0.002, 80.0)
+    cond = {"words": torch.zeros(1, 1, 4)}
     with OperationCounter() as counter:
-        sample(denoiser, sigmas, solver=solver, guidance=guidance, **options)
+        sample(denoiser, sigmas, solver=solver, cond=cond, guidance=guidance, **options)
     return counter
 
 

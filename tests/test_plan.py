@@ -153,3 +153,19 @@ def test_slots_are_freed_at_their_last_use(name):
 
 def test_euler_keeps_three_tensors():
     assert peak("euler", 24)[0] <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "says"),
+    [
+        ("ipndm", {"order": 5}, "order should be from 1 to 4"),
+        ("lms", {"order": 0}, "order should be from 1 to 4"),
+        ("dpmpp_sde", {"r": 0.0}, "r should be from 0.01"),
+        ("euler_ancestral", {"eta": -1.0}, "eta should be from 0"),
+        ("uni_pc", {"variant": "bh3"}, "this solver has bh1, bh2"),
+        ("euler", {"order": 2}, "unknown knob 'order': this solver has none"),
+    ],
+)
+def test_knobs_out_of_bounds_are_refused(name, knobs, says):
+    with pytest.raises(ValueError, match=says):
+        solver.plan(name, [2.0, 1.0, 0.0], **knobs)

@@ -243,12 +243,12 @@ def test_starting_at_the_top_or_from_a_picture_does_not_warn():
 
 
 def test_levels_of_a_run_are_embedded_once():
-    """`prepare` asks the net for all noise levels in one call, before the loop."""
+    """The net is asked for all noise levels and conditions in one call, before the loop, however large the batch."""
     denoiser, calls = small_denoiser(), []
     embed = denoiser.net.embed
     denoiser.net.embed = lambda labels, cond=None: calls.append(len(labels)) or embed(labels, cond)
     sample(denoiser, SIGMAS, solver="heun", batch=2, cond=words(1), guidance=2.0)
-    assert calls == [4 * 6]
+    assert calls == [2 * 6]
 
 
 @pytest.mark.parametrize("precondition", [None, flow()], ids=["edm", "flow"])
@@ -262,3 +262,11 @@ def test_a_prepared_denoiser_is_the_denoiser(precondition):
             expected = denoiser(x, sigma, cond)
             assert torch.allclose(prepared(x, sigma), expected, atol=1e-5)
             assert torch.allclose(denoiser(x, torch.full((3,), sigma), cond), expected, atol=1e-5)
+
+
+def test_half_outputs_neither_overflow_the_check_nor_lower_the_state():
+    def D(x, sigma, cond):
+        return torch.full_like(x, 1.5, dtype=torch.float16)
+
+    last = sample(D, [2.0, 1.0, 0.0], shape=(4, 128, 128), space=VE)
+    assert last.dtype == torch.float32 and (last == 1.5).all()

@@ -75,3 +75,12 @@ def test_hash_tells_vocabularies_apart():
     assert vocabulary.hash == Vocabulary(list(WORDS)).hash
     assert len({vocabulary.hash, Vocabulary(WORDS[:-1]).hash, Vocabulary(WORDS[::-1]).hash}) == 3
     assert len(vocabulary.hash) == 16
+
+
+def test_a_word_like_none_is_left_out_and_that_is_said():
+    vocabulary = Vocabulary(["<null>", "zot", "robe"])
+    assert vocabulary.indices("герой", "nearest") == (
+        [],
+        ["'герой' is not known, nor any word like it, and was left out"],
+    )
+    assert vocabulary.indices("robbe", "nearest")[0] == [2]

@@ -3,6 +3,7 @@
 from .errors import CheckpointError
 from .file import identity
 from .header import Header, TensorInfo, read_header
+from .inspect import inspect
 from .load import load_denoiser, save_denoiser
 from .report import report
 from .spec import Spec
@@ -13,6 +14,7 @@ __all__ = [
     "Spec",
     "TensorInfo",
     "identity",
+    "inspect",
     "load_denoiser",
     "read_header",
     "report",

@@ -6,7 +6,7 @@ from .layout import Match
 
 LAYOUTS = {varifold_layout.FAMILY: varifold_layout.match}
 
-OTHER_LOADER = "load it with ComfyUI's own loader and wire its MODEL into Denoiser from MODEL (Varifold)"
+OTHER_LOADER = "load and sample it with ComfyUI's own nodes; Solver (Varifold) works in SamplerCustom"
 # (what the names of its tensors hold, what it seems to be, what to do), the first that fits
 FOREIGN = (
     ("lora_", "a LoRA, not a whole model", "apply it with ComfyUI's LoRA loader"),

@@ -59,6 +59,12 @@ def chosen_spec(checkpoint: Checkpoint, prediction: str) -> Spec:
     spec = checkpoint.match.spec
     if prediction == "auto":
         return spec
+    space = PRECONDITIONS[prediction]().space.name if prediction in PRECONDITIONS else spec.space
+    if space != spec.space:
+        raise CheckpointError(
+            f"{checkpoint.path} cannot be read as {prediction!r}: its noise levels, {spec.sigma_min:g} to "
+            f"{spec.sigma_max:g}, are of {spec.space} space, and {prediction} lives in {space} space"
+        )
     try:
         return replace(spec, prediction=prediction)
     except ValueError as error:

@@ -151,12 +151,15 @@ class Prepared:
         self.denoiser = denoiser
         levels = sorted({sigma for sigma in sigmas if sigma > 0})
         self.scalars = {sigma: denoiser.precondition.scalars(sigma) for sigma in levels}
-        batch, cond = len(conds) * shape[0], denoiser.join(conds, shape[0])
+        # A condition for all samples is embedded once, and the result repeated, not the work.
+        shared = all(tensor.shape[0] == 1 for cond in conds if cond for tensor in cond.values())
+        rows, repeats = (1, shape[0]) if shared else (shape[0], 1)
+        joined, rows = denoiser.join(conds, rows), len(conds) * rows
         labels = torch.tensor([self.scalars[sigma].noise for sigma in levels], device=denoiser.device)
-        if cond is not None:
-            cond = {name: t.repeat(len(levels), *[1] * (t.ndim - 1)) for name, t in cond.items()}
-        embeddings = denoiser.net.embed(labels.repeat_interleave(batch), cond)
-        self.embeddings = dict(zip(levels, embeddings.split(batch), strict=True))
+        if joined is not None:
+            joined = {name: t.repeat(len(levels), *[1] * (t.ndim - 1)) for name, t in joined.items()}
+        embeddings = denoiser.net.embed(labels.repeat_interleave(rows), joined).repeat_interleave(repeats, 0)
+        self.embeddings = dict(zip(levels, embeddings.split(rows * repeats), strict=True))
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         return self.denoiser.denoise(x, self.scalars[sigma], self.embeddings[sigma])

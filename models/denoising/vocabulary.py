@@ -11,6 +11,7 @@ from functools import cached_property
 TOKEN = re.compile(r"<[^<>\s]+>|[^\W_]+(?:'s\b)?")
 USUAL_LENGTH = 11  # words; the longest prompt of the embedded denoiser's training
 UNKNOWN = ("skip", "nearest", "error")
+ALIKE = 0.5  # the share of letters that a word and the nearest one must have in common
 FILLERS = {"a", "an", "and", "as", "at", "by", "for", "from", "in", "is", "its", "of", "on", "or", "the", "to", "with"}
 PLURALS = (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("es", ""), ("s", ""), ("", "s"))
 
@@ -76,4 +77,6 @@ class Vocabulary:
             raise UnknownWord(f"this denoiser does not know the word {word!r}: try {' or '.join(near)}")
         if unknown == "skip" or not near or word.startswith("<") or not any(map(str.isalpha, word)):
             return None, f"{word!r} is not known and was left out"
+        if difflib.SequenceMatcher(None, word, near[0]).ratio() < ALIKE:
+            return None, f"{word!r} is not known, nor any word like it, and was left out"
         return near[0], f"{word!r} is not known and was read as {near[0]!r}"

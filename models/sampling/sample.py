@@ -48,7 +48,7 @@ def run(
                 del slots[slot]
         if index == plan.evaluations:
             break
-        x0 = D(state, row.sigma)
+        x0 = D(state, row.sigma).to(state.dtype)
         for slot, value in ((Slot("x", index), state), (Slot("d", index), x0)):
             if slot in last_use:
                 slots[slot] = value
@@ -125,7 +125,7 @@ def sample(
     if noise is None and (x is None or mask is not None):
         noise = streams(0)
     if x is None:
-        _warn_of_a_low_start(denoiser, sigmas[0], image)
+        _warn_of_an_unusual_start(denoiser, sigmas[0], image)
         x = noise * sigmas[0] if image is None else noised(space, image, sigmas[0], noise)
     levels = [row.sigma for row in plan.rows[:-1]]
     D = guided(denoiser, levels, (batch, *shape), positive=cond, negative=negative, scale=guidance)
@@ -172,13 +172,17 @@ def _device_and_dtype(denoiser: Any, x: Tensor | None, *others: Tensor | None) -
     dtype = torch.float32
     for tensor in given:
         dtype = torch.promote_types(dtype, tensor.dtype)
-    if x is not None or not hasattr(denoiser, "device"):
-        return (given[0].device if given else torch.device("cpu")), dtype
-    return denoiser.device, dtype
+    device = given[0].device if given else torch.device("cpu")
+    return getattr(denoiser, "device", device), dtype
 
 
-def _warn_of_a_low_start(denoiser: Any, sigma: float, image: Tensor | None) -> None:
+def _warn_of_an_unusual_start(denoiser: Any, sigma: float, image: Tensor | None) -> None:
     sigma_max = getattr(denoiser, "sigma_max", None)
+    if sigma_max is not None and sigma > 1.5 * sigma_max:
+        warnings.warn(
+            f"starting at σ = {sigma:g}, far above the {sigma_max:g} that this denoiser knows: expect odd pictures",
+            stacklevel=4,
+        )
     if image is None and sigma_max is not None and sigma < sigma_max / 2:
         warnings.warn(
             f"starting from pure noise at σ = {sigma:g}, far below the {sigma_max:g} that this denoiser was trained to "

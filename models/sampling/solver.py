@@ -12,6 +12,9 @@ from .plan import Plan
 from .solvers import exponential, multistep, runge_kutta, stochastic
 from .symbol import trace
 
+BOUNDS = {"order": (1, 4), "eta": (0.0, 100.0), "s_noise": (0.0, 100.0), "r": (0.01, 1.0)}
+"""What a knob may be."""
+
 
 @dataclass(frozen=True)
 class Solver:
@@ -26,6 +29,7 @@ class Solver:
     order: int
     evaluations: int
     about: str
+    variants: tuple[str, ...] = ()
 
     @property
     def knobs(self) -> dict[str, Any]:
@@ -39,9 +43,14 @@ class Solver:
 
     def __call__(self, D: Callable, x: Any, steps: Any, space: Space, W: Callable, **knobs: Any) -> Any:
         """Run on symbols or on tensors: D(x, sigma) -> x0, W(high, low) -> unit noise, `steps` a `symbol.Steps`."""
-        unknown = [knob for knob in knobs if knob not in self.knobs]
-        if unknown:
-            raise ValueError(f"unknown knob {unknown[0]!r}: this solver has {', '.join(self.knobs) or 'none'}")
+        for knob, value in knobs.items():
+            if knob not in self.knobs:
+                raise ValueError(f"unknown knob {knob!r}: this solver has {', '.join(self.knobs) or 'none'}")
+            if knob == "variant" and value not in self.variants:
+                raise ValueError(f"unknown variant {value!r}: this solver has {', '.join(self.variants)}")
+            low, high = BOUNDS.get(knob, (value, value))
+            if not low <= value <= high:
+                raise ValueError(f"{knob} should be from {low:g} to {high:g}, and is {value:g}")
         if self.stochastic:
             knobs |= {"space": space, "W": W}
         return self.function(D, x, steps, **knobs)
@@ -49,12 +58,16 @@ class Solver:
 
 SOLVERS: dict[str, Solver] = {
     "dpmpp_2m": Solver(exponential.dpmpp_2m, 2, 1, "fast and steady: a good first choice"),
-    "ipndm": Solver(multistep.ipndm, 2, 1, "few steps on Karras schedules: often the most exact"),
-    "heun": Solver(runge_kutta.heun, 2, 2, "two evaluations a step, very steady"),
+    "ipndm": Solver(multistep.ipndm, 2, 1, "often the most exact, from about 12 steps on"),
+    "heun": Solver(runge_kutta.heun, 2, 2, "two evaluations a step; wants 20 evaluations and more"),
     "euler": Solver(runge_kutta.euler, 1, 1, "the plainest; equals DDIM"),
     "euler_ancestral": Solver(stochastic.euler_ancestral, 1, 1, "adds noise each step: livelier, never settles"),
-    "dpmpp_2m_sde": Solver(stochastic.dpmpp_2m_sde, 2, 1, "adds noise, second order: rich detail from 15 steps on"),
-    "uni_pc": Solver(exponential.uni_pc, 4, 1, "predictor and corrector in one evaluation; needs about 8 steps"),
+    "dpmpp_2m_sde": Solver(
+        stochastic.dpmpp_2m_sde, 2, 1, "adds noise, second order: rich detail from 15 steps on", ("midpoint", "heun")
+    ),
+    "uni_pc": Solver(
+        exponential.uni_pc, 4, 1, "predictor and corrector in one evaluation; needs about 16 steps", ("bh1", "bh2")
+    ),
     "deis": Solver(multistep.deis, 3, 1, "exponential Adams-Bashforth in VP time"),
     "ipndm_v": Solver(multistep.ipndm_v, 2, 1, "ipndm with weights that look at the grid"),
     "lms": Solver(multistep.lms, 4, 1, "exact Adams-Bashforth weights: for fine schedules"),

@@ -34,8 +34,8 @@ class Watch:
 
     def record(self, row: int, sigma: float, x0: Tensor) -> None:
         """Queue a copy of what must be known of this output, and look at the one before."""
-        self.sums[row].copy_(x0.sum(), non_blocking=True)
-        picture = x0.to("cpu", non_blocking=True) if self.pictures else None
+        self.sums[row].copy_(x0.sum(dtype=torch.float32), non_blocking=self.on_gpu)
+        picture = x0.to("cpu", non_blocking=self.on_gpu) if self.pictures else None
         event = None
         if self.on_gpu:
             event = torch.cuda.Event()

@@ -51,12 +51,14 @@ class ComfyHost:
         return ComfyProgress(total)
 
     def denoiser_files(self) -> dict[str, str]:
-        return {
+        files = {
             f"{folder}/{name}": folder_paths.get_full_path(folder, name)
             for folder in FOLDERS
             for name in folder_paths.get_filename_list(folder)
             if name.endswith(".safetensors")
         }
+        # A link that leads nowhere has a name and no path.
+        return {name: path for name, path in files.items() if path is not None}
 
     def adopt(self, denoiser: Denoiser) -> None:
         # ComfyUI's cache looks for a `.patcher` on what nodes return, to know what memory it holds.
@@ -67,10 +69,11 @@ class ComfyHost:
         )
 
     def load(self, denoiser: Denoiser) -> None:
-        comfy.model_management.load_models_gpu([denoiser.patcher])
+        # Plain layers cannot run half loaded: only ComfyUI's own cast their weights on the way.
+        comfy.model_management.load_models_gpu([denoiser.patcher], force_full_load=True)
 
     def sigma_table(self, model: Any) -> list[float]:
-        return model.get_model_object("model_sampling").sigmas.double().tolist()
+        return model.get_model_object("model_sampling").sigmas.cpu().double().tolist()
 
     def space(self, model: Any) -> Space:
         sampling = model.inner_model.inner_model.model_sampling

@@ -1,5 +1,7 @@
 """Prompt, and how the Sampler takes a CONDITIONING."""
 
+import copy
+
 import pytest
 import torch
 
@@ -10,7 +12,15 @@ def test_known_words_become_one_embedding_each(prompt, embedded):
     ((words, extras),) = prompt("hero robe", "error")
     assert words.shape[:2] == (1, 2)
     assert torch.equal(words, embedded.prompt("hero robe")["words"])
-    assert extras == {"varifold_vocabulary": embedded.vocabulary.hash, "varifold_notes": []}
+    told = f"{embedded.vocabulary.hash}-{embedded.identity}"
+    assert extras == {"varifold_vocabulary": told, "varifold_notes": []}
+
+
+def test_words_of_other_weights_are_refused(prompt, embedded, draw):
+    retrained = copy.copy(embedded)
+    retrained.identity = "another file"
+    with pytest.raises(ValueError, match="not made for this denoiser"):
+        draw(denoiser=retrained, positive=prompt("hero"))
 
 
 @pytest.mark.parametrize(("unknown", "count", "note"), [("nearest", 3, "was read as"), ("skip", 2, "was left out")])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from varifold.models import pixels
+from varifold.nodes.start import start_of
 
 LOW = torch.tensor([1.0, 0.3, 0.0])
 BARELY = torch.tensor([0.01, 0.0])
@@ -153,6 +154,15 @@ def test_loadimages_zero_mask_is_none(draw, rgba):
     zeros = torch.zeros(1, 64, 64)
     assert torch.equal(draw(mask=zeros)[0], draw()[0])
     assert torch.equal(draw(image=rgba, mask=zeros)[0], draw(image=rgba)[0])
+
+
+def test_hidden_colours_do_not_bleed_into_the_rim(embedded):
+    """Scaled to half, red rows between nearly transparent ones stay red, whatever colour those hide."""
+    image = torch.tensor([1.0, 0.0, 0.0, 1.0]).repeat(1, 64, 64, 1)
+    image[:, 1::2] = torch.tensor([0.0, 1.0, 1.0, 0.2])
+    start, _, _ = start_of(embedded, image, None, None, 1, 0, 0)
+    rgb, alpha = pixels.decode(start, "rgba")
+    assert (alpha == 1).all() and (rgb[..., 0] > 0.8).all()
 
 
 def test_a_picture_with_nan_is_not_blamed_on_the_denoiser(draw):
