@@ -1,6 +1,7 @@
 """The nodes that artists see: thin, one file a family."""
 
 from .denoiser import VarifoldGuidance, VarifoldLoadDenoiser, VarifoldPrompt
+from .palette import VarifoldSnapPalette
 from .sample_picture import VarifoldSamplePicture
 from .sampler import VarifoldSampler
 from .schedule import VarifoldSchedule
@@ -17,6 +18,7 @@ NODES = {
     "Sampler": VarifoldSampler,
     "Trace": VarifoldTrace,
     "Sheet": VarifoldSheet,
+    "Snap Palette": VarifoldSnapPalette,
     "Sample Picture": VarifoldSamplePicture,
 }
 

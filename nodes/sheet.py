@@ -52,14 +52,15 @@ class VarifoldSheet:
 
     def lay_out(self, images, labels, columns, scale, gap, background, masks=None):
         rgb, alpha = wires.image_in(images)
-        transparency = 1 - alpha if wires.is_no_mask(masks) else _fitting(wires.mask_in(masks), alpha)
+        transparency = 1 - alpha if wires.is_no_mask(masks) else fitting(wires.mask_in(masks), alpha)
         sheet = draw_sheet(
             cells(rgb, transparency, scale), labels.splitlines(), columns=columns, gap=gap, background=background
         )
         return (image_out([sheet]),)
 
 
-def _fitting(masks: Tensor, alpha: Tensor) -> Tensor:
+def fitting(masks: Tensor, alpha: Tensor) -> Tensor:
+    """Masks [1 or B, H, W] as [B, H, W], like `alpha`. Raises ValueError, with both sizes, if they do not fit."""
     if masks.shape[1:] != alpha.shape[1:]:
         raise ValueError(
             f"masks are {masks.shape[2]}×{masks.shape[1]} and images {alpha.shape[2]}×{alpha.shape[1]}: "

@@ -39,6 +39,11 @@ class Pictures:
         pick = [[values[row] for row in rows] for values in (self.kinds, self.words, self.paths)]
         return Pictures(self.rgba[rows], *map(tuple, pick))
 
+    def join(self, other: Pictures) -> Pictures:
+        """These and the others."""
+        lists = (getattr(self, name) + getattr(other, name) for name in ("kinds", "words", "paths"))
+        return Pictures(torch.cat([self.rgba, other.rgba]), *lists)
+
     def of(self, kind: str) -> Pictures:
         """Those of one kind."""
         return self.select([row for row, own in enumerate(self.kinds) if own == kind])

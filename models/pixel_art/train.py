@@ -23,11 +23,10 @@ from ..nets.unet import UNet, UNetConfig
 from ..train.denoiser import Settings, StateError, Training
 from .batches import PixelArt
 from .prompts import SHEET
-from .sheets import draw, sheet
+from .sheets import SHOWN, draw, sheet
 
 CONFIG = {"in_channels": 4, "patch": 2, "width": 48, "multipliers": [1, 2, 3], "blocks": 1, "attention_levels": [1]}
 SIGMA_DATA = 0.65
-SHOWN = range(12)  # seeds of a sheet
 
 
 def spec(words: tuple[str, ...]) -> Spec:

@@ -46,6 +46,11 @@ CONTRACT = {
         "masks:MASK",
         "sheet:IMAGE",
     ),
+    "VarifoldSnapPalette": (
+        "images:IMAGE colours:INT palettes:COMBO",
+        "masks:MASK palette:IMAGE",
+        "image:IMAGE mask:MASK palette:IMAGE",
+    ),
     "VarifoldSamplePicture": ("which:COMBO", "", "image:IMAGE mask:MASK"),
 }
 
@@ -79,6 +84,7 @@ MENUS = {
     ("VarifoldGuidance", "method"): ["cfg", "rescale"],
     ("VarifoldTrace", "layout"): ["frames", "strip"],
     ("VarifoldSheet", "background"): ["dark", "light"],
+    ("VarifoldSnapPalette", "palettes"): ["each its own", "one for all"],
     ("VarifoldSamplePicture", "which"): ["cat", "coffee", "hero (transparent)"],
 }
 

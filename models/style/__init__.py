@@ -1,0 +1,1 @@
+"""What is done to pictures after they are drawn, or to pictures from elsewhere."""
