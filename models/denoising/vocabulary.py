@@ -59,6 +59,11 @@ class Vocabulary:
             notes.append(f"{len(rows)} words: training saw at most {USUAL_LENGTH}, so the picture may suffer")
         return rows, notes
 
+    def read(self, text: str) -> list[tuple[str, str | None]]:
+        """Each word of a prompt as it is written, with the known word that it stands for, if any; fillers left out."""
+        words = [(word, self.lookup(word.lower())) for word in TOKEN.findall(text.replace("’", "'"))]
+        return [(word, known) for word, known in words if known is not None or word.lower() not in FILLERS]
+
     def lookup(self, word: str) -> str | None:
         """The known word that a lower-case word stands for, itself or its other number; else None."""
         word = word.removesuffix("'s")

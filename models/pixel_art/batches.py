@@ -12,7 +12,7 @@ from ..denoising.pixels import encode
 from ..denoising.vocabulary import USUAL_LENGTH
 from . import tiles
 from .colours import NAMES, dominant, rotate_hue
-from .heroes import Wardrobe
+from .heroes import HERO, Wardrobe
 
 FLIP = "<flip>"
 HEROES = 0.38  # of all pictures
@@ -24,7 +24,7 @@ WORD_DROPOUT, PROMPT_DROPOUT = 0.12, 0.12
 
 def vocabulary(*lists: tiles.Pictures) -> tuple[str, ...]:
     """All words of the pictures, the colours, and what is said of every picture; row 0 means no word."""
-    words = {word for pictures in lists for row in pictures.words for word in row} | set(NAMES) | {"hero"}
+    words = {word for pictures in lists for row in pictures.words for word in row} | set(NAMES) | {HERO}
     return ("<null>", FLIP, *sorted(words))
 
 
@@ -83,12 +83,13 @@ class PixelArt:
     def _caption(self, words: list[str], flipped: bool, generator: torch.Generator) -> Tensor:
         rows = torch.zeros(USUAL_LENGTH, dtype=torch.long)
         chance = torch.rand(len(words) + 1, generator=generator).tolist()
-        said = [word for word, kept in zip(words, chance[1:], strict=True) if kept >= WORD_DROPOUT]
+        # A hero is always called one, so that "axe" alone means the weapon and not somebody who holds it.
+        said = [w for w, kept in zip(words, chance[1:], strict=True) if kept >= WORD_DROPOUT or w == HERO]
         if chance[0] < PROMPT_DROPOUT:
             said = []
         said = [*([FLIP] if flipped else []), *dict.fromkeys(said)]
         while len(said) > USUAL_LENGTH:
-            said.pop(int(torch.randint(len(said), (), generator=generator)))
+            said.pop(int(torch.randint(2, len(said), (), generator=generator)))
         for place, word in enumerate(said):
             rows[place] = self.row[word]
         return rows

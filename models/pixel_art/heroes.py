@@ -26,6 +26,7 @@ LAYERS = {
 }
 NATURAL = ("base", "hair", "beard")  # skin and hair keep their colours
 RECOLOURED = 0.35
+HERO = "hero"  # said of every one of them
 
 
 class Wardrobe:
@@ -41,7 +42,7 @@ class Wardrobe:
         """
         heroes = torch.zeros(count, 4, 32, 32)
         body = heroes
-        words: list[list[str]] = [["hero"] for _ in range(count)]
+        words: list[list[str]] = [[HERO] for _ in range(count)]
         for name, often in LAYERS.items():
             choice = self.layers[name]
             pick = torch.randint(len(choice), (count,), generator=generator)
