@@ -52,7 +52,7 @@ class PixelArt:
     def batch(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """x0 [count, 4, 32, 32] as `pixels.encode` makes it, and the words' rows [count, 11], 0 where there is none."""
         heroes = int(torch.binomial(torch.tensor(float(count)), torch.tensor(HEROES), generator=generator))
-        rgba, seen, words = self._tiles(count - heroes, generator)
+        rgba, seen, words, turned = self._tiles(count - heroes, generator)
         more, body, worn = self.wardrobe.dress(heroes, generator)
         rgba, seen, words = torch.cat([rgba, more]), torch.cat([seen, body]), words + worn
         colours = dominant(seen[:, :3], seen[:, 3] > 0.5).tolist()
@@ -62,11 +62,13 @@ class PixelArt:
         for number in range(count):
             named = [NAMES[colour] for colour in colours[number] if colour >= 0]
             first, *rest = words[number]
-            rows[number] = self._caption([first, *named, *rest], bool(flip[number]), generator)
+            kept = {HERO, *named} if number < len(turned) and turned[number] else {HERO}
+            rows[number] = self._caption([first, *named, *rest], kept, bool(flip[number]), generator)
         return encode(rgba[:, :3].movedim(1, -1), rgba[:, 3], "rgba"), rows
 
-    def _tiles(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, list[list[str]]]:
-        pick = torch.multinomial(self._weights, count, replacement=True, generator=generator)
+    def _tiles(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, list[list[str]], list[bool]]:
+        """Tiles, what names their colours, their words, and whether their colours were turned."""
+        pick = torch.multinomial(self._weights, max(1, count), replacement=True, generator=generator)[:count]
         rgba = self.tiles.rgba[pick]
         turned = torch.rand(count, generator=generator) < RECOLOURED
         angle = torch.rand(count, generator=generator) * 2 * math.pi * turned
@@ -78,13 +80,17 @@ class PixelArt:
                 rgba[number] = rgba[number].roll(far[number].tolist(), (1, 2))
             elif not self.texture[tile]:
                 rgba[number] = _shift(rgba[number], *near[number].tolist())
-        return rgba, rgba, [list(self.tiles.words[tile]) for tile in pick.tolist()]
+        return rgba, rgba, [list(self.tiles.words[tile]) for tile in pick.tolist()], turned.tolist()
 
-    def _caption(self, words: list[str], flipped: bool, generator: torch.Generator) -> Tensor:
+    def _caption(self, words: list[str], kept: set[str], flipped: bool, generator: torch.Generator) -> Tensor:
+        """The rows of the words, some dropped by chance, but none of `kept`.
+
+        A hero is always called one, so that "axe" alone means the weapon and not somebody who holds it; and turned
+        colours are always named, so that a prompt without a colour means the natural ones.
+        """
         rows = torch.zeros(USUAL_LENGTH, dtype=torch.long)
         chance = torch.rand(len(words) + 1, generator=generator).tolist()
-        # A hero is always called one, so that "axe" alone means the weapon and not somebody who holds it.
-        said = [w for w, kept in zip(words, chance[1:], strict=True) if kept >= WORD_DROPOUT or w == HERO]
+        said = [word for word, luck in zip(words, chance[1:], strict=True) if luck >= WORD_DROPOUT or word in kept]
         if chance[0] < PROMPT_DROPOUT:
             said = []
         said = [*([FLIP] if flipped else []), *dict.fromkeys(said)]

@@ -51,7 +51,7 @@ def name_pixels(rgb: Tensor) -> Tensor:
 
 
 def dominant(rgb: Tensor, opaque: Tensor) -> Tensor:
-    """The one or two colours that cover most of a sprite: numbers in NAMES, [N, 2], the second −1 if there is but one.
+    """The one or two colours that cover most of a sprite: numbers in NAMES, [N, 2], −1 where there is none.
 
     `rgb` [N, 3, H, W], `opaque` [N, H, W] booleans. Black, the colour of outlines and shadows, counts a quarter.
     """
@@ -61,4 +61,5 @@ def dominant(rgb: Tensor, opaque: Tensor) -> Tensor:
     most, which = count.topk(2, dim=1)
     alone = (most[:, 1] < BESIDE * most[:, 0]) | (most[:, 1] < SHARE * count.sum(1))
     which[alone, 1] = -1
+    which[most[:, 0] == 0] = -1
     return which

@@ -6,7 +6,7 @@ Draws what the naming figure draws, and prints for a threshold the share of it t
 tile, beside the same share of held-out tiles, which nobody copied, and of planted copies, which are.
 
 A picture's distance to a training tile is what is left of it after the tile, shifted, flipped and recoloured to fit it
-best, is taken away: the least squares of picture ≈ A·tile over the 3×4 matrices A on (r·a, g·a, b·a, a), divided by
+best, is taken away: the least squares of picture ≈ A·tile over the 4×4 matrices A on (r·a, g·a, b·a, a), divided by
 what is left when the picture's own silhouette in one colour is taken away. 0 is a copy; 1 is nothing in common.
 """
 
@@ -29,12 +29,12 @@ from .sheets import draw, sheet
 SHIFTS = range(-2, 3)
 CHUNK = 64
 THRESHOLDS = (0.05, 0.1, 0.2)
-RIDGE = 1e-3  # of the tile's own size: colours hardly present tell nothing
+RIDGE = 1e-6  # of the tile's own size: colours that it hardly has tell nothing
 
 
 def views(rgba: Tensor) -> list[Tensor]:
     """Every shift and flip of [N, 4, 32, 32], as premultiplied features [N, 4, 1024]."""
-    features = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1)
+    features = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1).double()
     moved = [
         mirrored.roll((down, right), (2, 3))
         for mirrored in (features, features.flip(3))
@@ -45,27 +45,30 @@ def views(rgba: Tensor) -> list[Tensor]:
 
 
 def distances(pictures: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-    """The distance of each picture [N, 4, 32, 32] to the nearest reference, and which one that is: [N] and [N]."""
+    """The distance of each picture [N, 4, 32, 32] to the nearest reference, and which one that is: [N] and [N].
+
+    An empty picture is infinitely far from all.
+    """
     features = views(pictures)[len(SHIFTS) ** 2 // 2]
     alpha = features[:, 3]
     whole = features.square().sum((1, 2))
     mean = (features @ alpha[:, :, None])[..., 0] / alpha.sum(1, keepdim=True).clamp(min=1)
     plain = (features - mean[:, :, None] * alpha[:, None]).square().sum((1, 2))
-    best = torch.full((len(pictures),), torch.inf)
+    best = torch.full((len(pictures),), torch.inf, dtype=torch.float64)
     which = torch.zeros(len(pictures), dtype=torch.long)
     for view in views(references):
         for start in range(0, len(view), CHUNK):
             part = view[start : start + CHUNK]
             gram = part @ part.mT
             ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).amax(1).clamp(min=1e-6)
-            inverse = torch.linalg.inv(gram + ridge[:, None, None] * torch.eye(4))
+            inverse = torch.linalg.inv(gram + ridge[:, None, None] * torch.eye(4, dtype=torch.float64))
             cross = torch.einsum("qcp,rdp->qrcd", features, part)
             explained = torch.einsum("qrcd,rde,qrce->qr", cross, inverse, cross)
             left = (whole[:, None] - explained).clamp(min=0) / plain.clamp(min=1e-6)[:, None]
             least, row = left.min(1)
-            closer = least < best
+            closer = (least < best) & (alpha.sum(1) > 0)
             best, which = torch.where(closer, least, best), torch.where(closer, row + start, which)
-    return best, which
+    return best.float(), which
 
 
 def snapped(rgba: Tensor) -> Tensor:

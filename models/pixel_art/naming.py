@@ -65,13 +65,19 @@ def _numbered(page: Image.Image, start: int) -> Image.Image:
 
 def read(path: Path) -> dict[int, str]:
     """Answers by number. Raises AnswersError for a line that is none, an unknown name or a missing number."""
-    answers = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise AnswersError(f"{path} is not a text") from None
+    answers: dict[int, str] = {}
+    for line in lines:
         number, _, name = line.strip().partition(" ")
         if not number:
             continue
         if not number.isdecimal() or name.strip() not in NAMING:
             raise AnswersError(f"{path}: {line!r} is not a number and one of {', '.join(NAMING)}")
+        if int(number) in answers:
+            raise AnswersError(f"{path}: number {int(number)} is answered twice")
         answers[int(number)] = name.strip()
     missing = sorted(set(range(len(NAMING) * len(SEEDS))) ^ set(answers))
     if missing:

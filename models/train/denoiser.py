@@ -84,7 +84,8 @@ class Training:
 
     def _take_step(self) -> Tensor:
         settings, step = self.settings, self.step
-        generator = torch.Generator().manual_seed((settings.seed << 32) + step)
+        # The generator takes 32 bits of its seed: step and seed have to share them.
+        generator = torch.Generator().manual_seed((settings.seed * 1_000_003 + step) % 2**32)
         x0, rows = self.draw(settings.batch, generator)
         noise = torch.randn(x0.shape, generator=generator)
         sigma = (settings.mean + settings.spread * torch.randn(len(x0), generator=generator)).exp()
@@ -99,7 +100,8 @@ class Training:
         nn.utils.clip_grad_norm_(self.parameters, settings.clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.parameters), 1 - settings.ema_at(step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.parameters), 1 - settings.ema_at(step))
         self.step += 1
         return mean.detach()
 
@@ -120,6 +122,8 @@ class Training:
         try:
             with safe_open(path, "pt") as file:
                 step = int((file.metadata() or {})["step"])
+                if step < 0:
+                    raise ValueError(f"it has taken {step} steps")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise StateError(f"{path} is not a state of training: {error}") from None
@@ -136,7 +140,8 @@ class Training:
         self.average.load_state_dict(parts["average"])
         if step:
             for name, parameter in zip(self.names, self.parameters, strict=True):
-                moments = {m: parts[m][name].to(parameter).clone() for m in MOMENTS}
+                # The fused step takes for granted that moments lie in memory as their parameter does.
+                moments = {m: torch.zeros_like(parameter).copy_(parts[m][name]) for m in MOMENTS}
                 taken = torch.tensor(float(step), device=parameter.device)
                 self.optimiser.state[parameter] = {"step": taken, **moments}
         self.step = step
