@@ -1,13 +1,16 @@
-"""The command line: `varifold run GRAPH`."""
+"""The command line: `varifold run GRAPH` and `varifold studio`."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from .studio.errors import Cancelled, NodeError, SettingError, WorkflowError, describe
 from .studio.host import StudioHost
@@ -19,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="varifold", description="Diffusion workflows without ComfyUI.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_run(verbs)
+    _add_studio(verbs)
     arguments = parser.parse_args(argv)
     try:
         return arguments.act(arguments)
@@ -61,6 +65,67 @@ def _add_run(verbs: argparse._SubParsersAction) -> None:
     )
     run.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
     run.set_defaults(act=_run)
+
+
+def _add_studio(verbs: argparse._SubParsersAction) -> None:
+    studio = verbs.add_parser(
+        "studio",
+        help="wire graphs in the browser",
+        description="Serve ComfyUI's front end, with Varifold's nodes, on this machine.",
+        epilog="The Studio has no passwords: whoever reaches it can use it. Behind the proxy of JupyterHub, Colab or "
+        "Codespaces, name the host that the browser shows with --allow-host, and the path with --base-path if the "
+        "proxy passes it on.",
+    )
+    studio.add_argument("--port", type=int, default=8188, help="port to listen on, 0 for any (default: 8188)")
+    studio.add_argument("--no-browser", action="store_true", help="do not open the page")
+    studio.add_argument(
+        "--folder",
+        metavar="DIR",
+        type=Path,
+        default=Path.home() / ".local/share/varifold",
+        help="where pictures, workflows and settings are kept (default: ~/.local/share/varifold)",
+    )
+    studio.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="address to listen on; anything but the default lets other machines in (default: 127.0.0.1)",
+    )
+    studio.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a name under which browsers may reach the Studio, beside this machine's own (can be repeated)",
+    )
+    studio.add_argument("--base-path", metavar="/PATH", type=_base_path, default="", help="path the page lies under")
+    studio.add_argument("--frontend", metavar="DIR", type=Path, help="folder of another version of the front end")
+    studio.set_defaults(act=_studio, debug=False)
+
+
+def _base_path(text: str) -> str:
+    path = text.strip("/")
+    if not re.fullmatch(r"[\w.~/@:-]*", path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path of letters, digits and - . _ ~ @ :")
+    return f"/{path}" if path else ""
+
+
+def _studio(arguments: argparse.Namespace) -> int:
+    try:
+        from .studio.server.app import PortTaken, make_studio, serve
+        from .studio.server.frontend import NoFrontend, find_frontend
+    except ModuleNotFoundError as error:
+        print(f"error: {error}: pip install 'varifold[studio]'", file=sys.stderr)
+        return 1
+    try:
+        studio = make_studio(arguments.folder.expanduser().resolve(), arguments.frontend or find_frontend())
+        browser = not arguments.no_browser
+        options = {"allowed": arguments.allow_host, "base": arguments.base_path, "browser": browser}
+        asyncio.run(serve(studio, arguments.listen, arguments.port, **options))
+    except (PortTaken, NoFrontend, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -52,7 +52,7 @@ class VarifoldLoadDenoiser:
     def IS_CHANGED(cls, file, precision, prediction):
         from ..models.checkpoint import identity, inspect
 
-        path = _path(file)
+        path = path_of(file)
         inspect(path)  # a file that cannot be read is not worth hashing, and may be of many GB
         return identity(path)
 
@@ -62,13 +62,14 @@ class VarifoldLoadDenoiser:
         from ..models.checkpoint import load_denoiser, report
 
         dtype = None if precision == "auto" else getattr(torch, precision)
-        path = _path(file)
+        path = path_of(file)
         denoiser = load_denoiser(path, dtype=dtype, prediction=prediction)
         current().adopt(denoiser)
         return denoiser, report(path, prediction)
 
 
-def _path(file: str) -> str | None:
+def path_of(file: str) -> str | None:
+    """The path of a file on Load Denoiser's menu, None for the embedded one. Raises ValueError if it is not there."""
     files = _files()
     if file not in files:
         raise ValueError(f"there is no {file!r} in the model folders: choose another file, or put it there")

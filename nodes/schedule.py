@@ -34,6 +34,19 @@ CURVES: dict[str, Callable[[int, dict], list[float]]] = {
     "vp": lambda steps, knobs: schedule.vp(steps),
     "drawn": lambda steps, knobs: schedule.from_points(steps, _points(knobs["points"])),
 }
+_RANGE, _TABLE = ("sigma_max", "sigma_min"), ("betas", "zero_terminal_snr")
+# The knobs that make a difference to each curve, beside steps, denoise and shift.
+USED: dict[str, tuple[str, ...]] = {
+    "karras": (*_RANGE, "rho"),
+    "exponential": _RANGE,
+    "polyexponential": (*_RANGE, "rho"),
+    "linear": _RANGE,
+    "cosine": _RANGE,
+    "simple": _TABLE,
+    "normal": _TABLE,
+    "vp": (),
+    "drawn": ("points",),
+}
 BETAS = ["scaled_linear", "linear"]
 
 

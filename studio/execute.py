@@ -36,6 +36,11 @@ class Executor:
         self._results: dict[str, Result] = {}
         self._instances: dict[tuple[str, str], object] = {}
 
+    def forget(self) -> None:
+        """Let go of all results and node instances."""
+        self._results.clear()
+        self._instances.clear()
+
     def run(
         self,
         prompt: dict[str, dict],

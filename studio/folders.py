@@ -61,7 +61,8 @@ def confined(root: Path, name: str) -> Path:
     if not name or "\0" in name or relative.is_absolute() or PureWindowsPath(name).drive:
         raise ValueError(f"'{name}' is not a name inside {root}; put the file there and give its name")
     path = root / relative
-    if ".." in relative.parts or not path.resolve().is_relative_to(root.resolve()):
+    # Path.resolve() raises RuntimeError for links that lead in a circle.
+    if ".." in relative.parts or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise ValueError(f"'{name}' leads out of {root}")
     return path
 

@@ -18,16 +18,20 @@ def validate(
     prompt: dict[str, dict],
     nodes: dict[str, type],
     packs: dict[str, str] | None = None,
+    targets: list[str] | None = None,
 ) -> tuple[bool, dict | None, list[str], dict[str, dict]]:
     """Check a prompt and cast its constants in place.
 
     Returns (ok, error, outputs that can run, node_errors) as ComfyUI does: ok means that at least one output
-    can run. `packs`: node id -> the pack that the workflow says it comes from.
+    can run. `packs`: node id -> the pack that the workflow says it comes from. `targets`: the only outputs
+    that are wanted, if not all.
     """
     missing = [node_id for node_id, node in prompt.items() if node["class_type"] not in nodes]
     if missing:
         return False, _missing(missing, prompt, packs or {}), [], {}
     outputs = [node_id for node_id, node in prompt.items() if is_output(nodes[node["class_type"]])]
+    if targets is not None:
+        outputs = [node_id for node_id in outputs if node_id in targets]
     if not outputs:
         return False, _error("prompt_no_outputs", "Prompt has no outputs", ""), [], {}
 

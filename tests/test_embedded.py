@@ -28,7 +28,7 @@ def check_error(denoiser) -> float:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "limit"), [("float32", 2e-4), ("float64", 2e-4), ("float16", 2e-3), ("bfloat16", 2e-2)]
+    ("dtype", "limit"), [("float32", 5e-4), ("float64", 5e-4), ("float16", 2e-3), ("bfloat16", 2e-2)]
 )
 def test_output_is_the_trainers(dtype, limit):
     denoiser = load_denoiser(dtype=dtype)
@@ -43,8 +43,8 @@ def test_words_of_the_check_are_found_by_name(embedded):
 
 def test_facts_of_the_file(embedded):
     assert (embedded.shape, embedded.space, embedded.sigma_min, embedded.sigma_max) == ((4, 32, 32), VE, 0.002, 80)
-    assert sum(parameter.numel() for parameter in embedded.net.parameters()) == 4_773_808
-    assert len(embedded.vocabulary.words) == 441
+    assert sum(parameter.numel() for parameter in embedded.net.parameters()) == 4_745_968
+    assert len(embedded.vocabulary.words) == 296
     assert embedded.spec.channels == "rgba"
     assert not any(parameter.requires_grad for parameter in embedded.net.parameters())
 
@@ -70,7 +70,7 @@ def test_every_word_of_the_card_is_known_and_every_word_is_on_the_card(embedded)
 
 def test_report_tells_what_a_user_asks():
     text = report()
-    for part in ("Varifold pixel art", "4,773,808 parameters", "edm", "0.002 to 80", "32×32", "440 words", "CC0-1.0"):
+    for part in ("Varifold pixel art", "4,745,968 parameters", "edm", "0.002 to 80", "32×32", "295 words", "CC0-1.0"):
         assert part in text
     assert "unused tensors: 0" in text and "varifold.spec" in text
 

@@ -73,6 +73,15 @@ def find() -> Host | None:
     return _current
 
 
+def open_routes() -> None:
+    """Where ComfyUI's server runs in this process, let it serve `nodes.answers` under /varifold."""
+    server = getattr(sys.modules.get("server"), "PromptServer", None)
+    if getattr(server, "instance", None) is not None:
+        from .comfyui_routes import add
+
+        add(server.instance.routes)
+
+
 def current() -> Host:
     """The host in use. Raises RuntimeError where there is none."""
     host = find()

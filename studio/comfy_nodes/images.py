@@ -1,4 +1,4 @@
-"""ComfyUI's own nodes for pictures, under its ids, with its sockets, defaults and results."""
+"""Loading, saving, showing and scaling pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 import string
 from typing import TYPE_CHECKING, Any
 
-from . import folders
+from .. import folders
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,7 @@ class LoadImage:
         return hashlib.sha256(folders.current().find(image).read_bytes()).hexdigest()
 
     def load_image(self, image: str):
-        from .image_files import load_picture
+        from ..image_files import load_picture
 
         return load_picture(folders.current().find(image))
 
@@ -81,7 +81,7 @@ class SaveImage:
         prompt: dict | None = None,
         extra_pnginfo: dict | None = None,
     ):
-        from .image_files import picture_of, write_png
+        from ..image_files import picture_of, write_png
 
         if len(images) == 0:
             raise ValueError("there is no picture to save: the batch is empty")
@@ -123,7 +123,7 @@ class ImageScale:
 
     @classmethod
     def INPUT_TYPES(cls):
-        from .resample import METHODS
+        from ..resample import METHODS
 
         return {
             "required": {
@@ -136,7 +136,7 @@ class ImageScale:
         }
 
     def upscale(self, image: torch.Tensor, upscale_method: str, width: int, height: int, crop: str):
-        from .resample import resize
+        from ..resample import resize
 
         if width == 0 and height == 0:
             return (image,)
@@ -153,7 +153,7 @@ class ImageScaleBy:
 
     @classmethod
     def INPUT_TYPES(cls):
-        from .resample import METHODS
+        from ..resample import METHODS
 
         return {
             "required": {
@@ -164,65 +164,10 @@ class ImageScaleBy:
         }
 
     def upscale(self, image: torch.Tensor, upscale_method: str, scale_by: float):
-        from .resample import resize
+        from ..resample import resize
 
         height, width = image.shape[1:3]
         return (resize(image, round(width * scale_by), round(height * scale_by), upscale_method),)
-
-
-class SplitImageWithAlpha:
-    RETURN_TYPES = ("IMAGE", "MASK")
-    FUNCTION = "execute"
-    CATEGORY = "image/compositing"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"image": ("IMAGE",)}}
-
-    def execute(self, image: torch.Tensor):
-        import torch
-
-        mask = 1.0 - image[..., 3] if image.shape[-1] > 3 else torch.zeros_like(image[..., 0])
-        return image[..., :3], mask
-
-
-class JoinImageWithAlpha:
-    RETURN_TYPES = ("IMAGE",)
-    FUNCTION = "execute"
-    CATEGORY = "image/compositing"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"image": ("IMAGE",), "alpha": ("MASK",)}}
-
-    def execute(self, image: torch.Tensor, alpha: torch.Tensor):
-        import torch
-
-        batch = max(len(image), len(alpha))
-        mask = alpha.to(image).reshape(-1, 1, *alpha.shape[-2:])
-        mask = torch.nn.functional.interpolate(mask, size=image.shape[1:3], mode="bilinear")
-        opacity = _cycled(1.0 - mask.movedim(1, -1), batch)
-        return (torch.cat((_cycled(image[..., :3], batch), opacity), dim=-1),)
-
-
-def _cycled(pictures: torch.Tensor, batch: int) -> torch.Tensor:
-    """The first `batch` pictures of an endless repetition."""
-    import torch
-
-    return pictures[torch.arange(batch) % len(pictures)]
-
-
-class InvertMask:
-    RETURN_TYPES = ("MASK",)
-    FUNCTION = "execute"
-    CATEGORY = "image/mask"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"mask": ("MASK",)}}
-
-    def execute(self, mask: torch.Tensor):
-        return (1.0 - mask,)
 
 
 class RepeatImageBatch:
@@ -238,26 +183,66 @@ class RepeatImageBatch:
         return (image.repeat(amount, 1, 1, 1),)
 
 
-IMAGE_NODES: dict[str, type] = {
-    "LoadImage": LoadImage,
-    "SaveImage": SaveImage,
-    "PreviewImage": PreviewImage,
-    "ImageScale": ImageScale,
-    "ImageScaleBy": ImageScaleBy,
-    "JoinImageWithAlpha": JoinImageWithAlpha,
-    "SplitImageWithAlpha": SplitImageWithAlpha,
-    "InvertMask": InvertMask,
-    "RepeatImageBatch": RepeatImageBatch,
-}
+class ImageBatch:
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "batch"
+    CATEGORY = "image/batch"
+    DEPRECATED = True
 
-IMAGE_NODE_NAMES: dict[str, str] = {
-    "LoadImage": "Load Image",
-    "SaveImage": "Save Image",
-    "PreviewImage": "Preview Image",
-    "ImageScale": "Upscale Image",
-    "ImageScaleBy": "Upscale Image By",
-    "JoinImageWithAlpha": "Join Image with Alpha",
-    "SplitImageWithAlpha": "Split Image with Alpha",
-    "InvertMask": "Invert Mask",
-    "RepeatImageBatch": "Repeat Image Batch",
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"image1": ("IMAGE",), "image2": ("IMAGE",)}}
+
+    def batch(self, image1: torch.Tensor, image2: torch.Tensor):
+        import torch
+
+        from ..resample import resize
+
+        channels = max(image1.shape[-1], image2.shape[-1])
+        image1, image2 = (_with_alpha(image) if image.shape[-1] < channels else image for image in (image1, image2))
+        if image1.shape[1:3] != image2.shape[1:3]:
+            image2 = resize(image2, image1.shape[2], image1.shape[1], "bilinear", "center")
+        return (torch.cat((image1, image2)),)
+
+
+def _with_alpha(image: torch.Tensor) -> torch.Tensor:
+    from torch.nn.functional import pad
+
+    return pad(image, (0, 1), value=1.0)
+
+
+class ImageCompare:
+    RETURN_TYPES = ()
+    FUNCTION = "execute"
+    OUTPUT_NODE = True
+    CATEGORY = "image"
+    DESCRIPTION = "Compares two images side by side with a slider."
+    EXPERIMENTAL = True
+    ESSENTIALS_CATEGORY = "Image Tools"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {"compare_view": ("IMAGECOMPARE", {"socketless": True})},
+            "optional": {"image_a": ("IMAGE",), "image_b": ("IMAGE",)},
+        }
+
+    def execute(self, compare_view: object = None, image_a=None, image_b=None):
+        shown = {}
+        for side, image in (("a", image_a), ("b", image_b)):
+            there = image is not None and len(image) > 0
+            saved = PreviewImage().save_images(image, f"comfy.compare.{side}") if there else {"ui": {"images": []}}
+            shown[f"{side}_images"] = saved["ui"]["images"]
+        return {"ui": shown}
+
+
+NODES: dict[str, tuple[str, type]] = {
+    "LoadImage": ("Load Image", LoadImage),
+    "SaveImage": ("Save Image", SaveImage),
+    "PreviewImage": ("Preview Image", PreviewImage),
+    "ImageScale": ("Upscale Image", ImageScale),
+    "ImageScaleBy": ("Upscale Image By", ImageScaleBy),
+    "RepeatImageBatch": ("Repeat Image Batch", RepeatImageBatch),
+    "ImageBatch": ("Batch Images", ImageBatch),
+    "ImageCompare": ("Compare Images", ImageCompare),
 }

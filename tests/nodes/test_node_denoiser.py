@@ -30,7 +30,7 @@ def test_the_menu_is_there_without_any_host(monkeypatch):
 def test_the_report_tells_what_its_tooltip_promises(call):
     denoiser, report = call("LoadDenoiser")
     assert denoiser.shape == (4, 32, 32)
-    for part in ("440 words", "hero", "32×32", "0.002 to 80", "because", "unused tensors: 0"):
+    for part in ("295 words", "hero", "32×32", "0.002 to 80", "because", "unused tensors: 0"):
         assert part in report
 
 

@@ -19,6 +19,8 @@ comfy.options.enable_args_parsing()
 import execution  # noqa: E402
 import folder_paths  # noqa: E402
 import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from comfy_extras import nodes_custom_sampler, nodes_mask, nodes_preview_any  # noqa: E402
 
 import nodes  # noqa: E402
 
@@ -30,7 +32,21 @@ for path in sorted((folder / "input").iterdir()):
     for method in nodes.ImageScale.upscale_methods:
         scaled = nodes.ImageScale().upscale(image, method, 9, 7, "center")[0]
         arrays[f"{path.name}.{method}"] = scaled.numpy()
+for channel in ("alpha", "red", "green", "blue"):
+    arrays[f"mask.{channel}"] = nodes.LoadImageMask().load_image_mask("rgba.png", channel)[0].numpy()
+rgb, apng = (nodes.LoadImage().load_image(name)[0] for name in ("rgb.png", "apng.png"))
+rgba = torch.cat([rgb, 1 - rgb[..., :1]], -1)[:, :11, :19]
+arrays["batched"] = nodes.ImageBatch().batch(apng, rgba)[0].numpy()
+for channel in ("red", "green", "blue", "alpha"):
+    arrays[f"to_mask.{channel}"] = nodes_mask.ImageToMask.execute(rgba, channel).args[0].numpy()
+arrays["to_image"] = nodes_mask.MaskToImage.execute(rgba[..., 0]).args[0].numpy()
+high, low = nodes_custom_sampler.SplitSigmas.execute(torch.linspace(9, 0, 7), 3).args
+arrays["high"], arrays["low"] = high.numpy(), low.numpy()
 np.savez(folder / "pictures.npz", **arrays)
+
+values = ["a text", 3, 2.5, True, None, {"a": [1, "é"]}, [1, None], {1, 2}]
+texts = [nodes_preview_any.PreviewAny().main(value)["result"][0] for value in values]
+(folder / "texts.json").write_text(json.dumps(texts))
 
 answers = [
     asyncio.run(execution.validate_prompt("x", prompt, None))

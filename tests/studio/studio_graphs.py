@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from varifold.studio.image_nodes import IMAGE_NODES
+from varifold.studio.comfy_nodes import CLASSES as COMFY_NODES
 
 
 class Number:
@@ -179,7 +179,7 @@ class Colour:
 
 CALLS: list[tuple] = []
 CLASSES = (Number, Sampler, Model, Filter, Show, Listing, Add, Total, Switch, Broken, Sharded, Colour)
-NODES = {**IMAGE_NODES, **{cls.__name__: cls for cls in CLASSES}}
+NODES = {**COMFY_NODES, **{cls.__name__: cls for cls in CLASSES}}
 
 
 def api(**graph) -> dict[str, dict]:

@@ -13,8 +13,8 @@ from PIL import Image
 from studio_graphs import api
 
 from varifold.studio import folders
+from varifold.studio.comfy_nodes import CLASSES as COMFY_NODES
 from varifold.studio.image_files import load_picture
-from varifold.studio.image_nodes import IMAGE_NODES
 from varifold.studio.resample import METHODS, resize
 from varifold.studio.validate import validate
 
@@ -96,12 +96,43 @@ def test_image_scale(oracle, method):
         assert np.array_equal(ours.numpy(), theirs[f"{name}.{method}"])
 
 
+@pytest.mark.parametrize("channel", ["alpha", "red", "green", "blue"])
+def test_masks_from_channels(oracle, channel):
+    theirs = np.load(oracle / "pictures.npz")
+    folders.use(folders.Folders((oracle / "input",), oracle / "output", oracle / "temp"))
+    try:
+        ours = COMFY_NODES["LoadImageMask"]().load_image_mask("rgba.png", channel)[0]
+    finally:
+        folders.use(None)
+    assert np.abs(ours.numpy() - theirs[f"mask.{channel}"]).max() < 1e-4 / 255
+    rgb = torch.from_numpy(theirs["rgb.png"])
+    rgba = torch.cat([rgb, 1 - rgb[..., :1]], -1)[:, :11, :19]
+    assert np.array_equal(COMFY_NODES["ImageToMask"]().execute(rgba, channel)[0].numpy(), theirs[f"to_mask.{channel}"])
+
+
+def test_batches_masks_and_schedules(oracle):
+    theirs = np.load(oracle / "pictures.npz")
+    rgb, apng = (torch.from_numpy(theirs[name]) for name in ("rgb.png", "apng.png"))
+    rgba = torch.cat([rgb, 1 - rgb[..., :1]], -1)[:, :11, :19]
+    assert np.array_equal(COMFY_NODES["ImageBatch"]().batch(apng, rgba)[0].numpy(), theirs["batched"])
+    assert np.array_equal(COMFY_NODES["MaskToImage"]().execute(rgba[..., 0])[0].numpy(), theirs["to_image"])
+    high, low = COMFY_NODES["SplitSigmas"]().execute(torch.linspace(9, 0, 7), 3)
+    assert np.array_equal(high.numpy(), theirs["high"]) and np.array_equal(low.numpy(), theirs["low"])
+
+
+def test_values_as_text(oracle):
+    values = ["a text", 3, 2.5, True, None, {"a": [1, "é"]}, [1, None], {1, 2}]
+    assert [COMFY_NODES["PreviewAny"]().main(v)["result"][0] for v in values] == json.loads(
+        (oracle / "texts.json").read_text()
+    )
+
+
 @pytest.mark.parametrize("number", range(len(PROMPTS)))
 def test_validation(oracle, number):
     there = folders.Folders((oracle / "input",), oracle / "output", oracle / "temp")
     folders.use(there)
     try:
-        ours = json.loads(json.dumps(validate(PROMPTS[number], IMAGE_NODES)))
+        ours = json.loads(json.dumps(validate(PROMPTS[number], COMFY_NODES)))
     finally:
         folders.use(None)
     theirs = json.loads((oracle / "answers.json").read_text())[number]

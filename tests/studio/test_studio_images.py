@@ -12,9 +12,11 @@ from PIL import Image
 from studio_graphs import api
 
 from varifold.studio import folders
+from varifold.studio.comfy_nodes import CLASSES as COMFY_NODES
+from varifold.studio.comfy_nodes.images import LoadImage, SaveImage
+from varifold.studio.comfy_nodes.masks import JoinImageWithAlpha, SplitImageWithAlpha
 from varifold.studio.errors import NodeError
 from varifold.studio.image_files import load_picture, picture_of
-from varifold.studio.image_nodes import IMAGE_NODES, JoinImageWithAlpha, LoadImage, SaveImage, SplitImageWithAlpha
 from varifold.studio.resample import METHODS, resize
 
 
@@ -175,13 +177,13 @@ def test_every_method_keeps_flat_pictures_flat(method, channels):
 
 
 def test_center_crop_and_free_sides():
-    scale = IMAGE_NODES["ImageScale"]().upscale
+    scale = COMFY_NODES["ImageScale"]().upscale
     stripes = torch.zeros(1, 4, 12, 3)
     stripes[:, :, 4:8] = 1
     assert scale(stripes, "nearest-exact", 4, 4, "center")[0].min() == 1
     assert scale(stripes, "area", 0, 2, "disabled")[0].shape == (1, 2, 6, 3)
     assert scale(stripes, "area", 0, 0, "disabled")[0] is stripes
-    assert IMAGE_NODES["ImageScaleBy"]().upscale(stripes, "bicubic", 0.5)[0].shape == (1, 2, 6, 3)
+    assert COMFY_NODES["ImageScaleBy"]().upscale(stripes, "bicubic", 0.5)[0].shape == (1, 2, 6, 3)
 
 
 def test_split_then_join_gives_the_sprite_back():
@@ -197,8 +199,8 @@ def test_join_scales_the_mask_and_repeats_the_shorter_batch():
 
 
 def test_small_nodes():
-    assert IMAGE_NODES["InvertMask"]().execute(torch.tensor([0.25]))[0].tolist() == [0.75]
-    assert IMAGE_NODES["RepeatImageBatch"]().execute(pixels(2, 1, 1, 3), 3)[0].shape == (6, 1, 1, 3)
+    assert COMFY_NODES["InvertMask"]().execute(torch.tensor([0.25]))[0].tolist() == [0.75]
+    assert COMFY_NODES["RepeatImageBatch"]().execute(pixels(2, 1, 1, 3), 3)[0].shape == (6, 1, 1, 3)
     assert picture_of(pixels(2, 2, 1).to(torch.bfloat16)).mode == "L"
 
 

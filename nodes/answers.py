@@ -1,0 +1,104 @@
+"""What the browser asks while a graph is being edited; a host serves each answer under its name, as JSON to JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from .denoiser import path_of
+from .schedule import USED, VarifoldSchedule
+
+
+class Range(NamedTuple):
+    """What Noise Schedule asks of a denoiser."""
+
+    sigma_min: float
+    sigma_max: float
+
+
+def schedule(question: dict[str, Any]) -> dict[str, Any]:
+    """{widgets, file?} -> the σ's that Noise Schedule would make, their log-SNR, and the knobs that the curve uses.
+
+    `file` is that of the Load Denoiser which the node hangs on, if it does. A log-SNR that is infinite is null.
+    """
+    widgets = _widgets(VarifoldSchedule, question.get("widgets"))
+    spec = _spec(question["file"]) if question.get("file") else None
+    between = Range(spec.sigma_min, spec.sigma_max) if spec else None
+    sigmas = VarifoldSchedule().make(**widgets, denoiser=between)[0].tolist()
+    flow = spec is not None and spec.space == "flow"
+    return {"sigmas": sigmas, "log_snr": [_log_snr(sigma, flow) for sigma in sigmas], "used": USED[widgets["curve"]]}
+
+
+def _log_snr(sigma: float, flow: bool) -> float | None:
+    alpha = 1 - sigma if flow else 1.0
+    return 2 * math.log(alpha / sigma) if sigma > 0 and alpha > 0 else None
+
+
+def denoiser(question: dict[str, Any]) -> dict[str, Any]:
+    """{file} -> what it is called, its report, its words, its size and its range of σ."""
+    from ..models.checkpoint import report
+
+    file = question.get("file", "")
+    spec = _spec(file)
+    return {
+        "title": spec.title,
+        "report": report(path_of(file)),
+        "words": list(spec.vocabulary[1:]),
+        "shape": list(spec.shape),
+        "sigma_min": spec.sigma_min,
+        "sigma_max": spec.sigma_max,
+        "space": spec.space,
+    }
+
+
+def prompt(question: dict[str, Any]) -> dict[str, Any]:
+    """{file, text} -> how each word of a prompt is read: [word as written, the known word or null], in order."""
+    from ..models.denoising.vocabulary import Vocabulary
+
+    text = question.get("text")
+    if not isinstance(text, str) or len(text) > 10_000:
+        raise ValueError("text should be a text of at most 10,000 letters")
+    return {"words": Vocabulary(_spec(question.get("file", "")).vocabulary).read(text)}
+
+
+ANSWERS = {"schedule": schedule, "denoiser": denoiser, "prompt": prompt}
+
+
+def answer(name: str, question: Any) -> dict[str, Any]:
+    """The answer to a question, or {"error": what is wrong}: the browser shows it where it asked."""
+    if name not in ANSWERS or not isinstance(question, dict):
+        return {"error": f"there is no question {name!r}, or it is not an object"}
+    try:
+        return ANSWERS[name](question)
+    except (ValueError, OSError) as error:
+        return {"error": str(error)}
+
+
+def _spec(file: Any):
+    from ..models.checkpoint import inspect
+
+    if not isinstance(file, str):
+        raise ValueError("file should be a name of Load Denoiser's menu")
+    return inspect(path_of(file)).match.spec
+
+
+def _widgets(node: type, given: Any) -> dict[str, Any]:
+    """Values for all widgets of a node, the default where none is given. Raises ValueError for one out of bounds."""
+    given = given if isinstance(given, dict) else {}
+    return {name: _value(name, *declared, given) for name, declared in node.INPUT_TYPES()["required"].items()}
+
+
+def _value(name: str, kind: Any, options: dict, given: dict) -> Any:
+    choices = kind if isinstance(kind, list) else None
+    value = given.get(name, options.get("default", choices and choices[0]))
+    if choices is not None:
+        if value not in choices:
+            raise ValueError(f"{name} should be one of {', '.join(choices)}")
+    elif kind in ("INT", "FLOAT"):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not options["min"] <= value <= options["max"]:
+            raise ValueError(f"{name} should be a number from {options['min']:g} to {options['max']:g}")
+        value = int(value) if kind == "INT" else float(value)
+    elif not isinstance(value, {"BOOLEAN": bool, "STRING": str}[kind]):
+        raise ValueError(f"{name} should be a {kind.lower()}")
+    return value

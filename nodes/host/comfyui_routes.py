@@ -1,0 +1,21 @@
+"""What the browser side asks, answered by ComfyUI's server."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+
+def add(routes: web.RouteTableDef) -> None:
+    """Adds POST /varifold/{name}; ComfyUI serves it under /api as well."""
+
+    @routes.post("/varifold/{name}")
+    async def ask(request: web.Request) -> web.Response:
+        from ..answers import answer
+
+        try:
+            question = await request.json()
+        except ValueError:
+            return web.json_response({"error": "the question is not JSON"}, status=400)
+        return web.json_response(await asyncio.to_thread(answer, request.match_info["name"], question))

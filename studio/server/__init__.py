@@ -1,0 +1,1 @@
+"""The Studio: one aiohttp application that answers what ComfyUI's front end asks."""

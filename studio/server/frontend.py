@@ -1,0 +1,89 @@
+"""Routes of the page itself: the front end's files, and the browser side of this pack."""
+
+from __future__ import annotations
+
+import importlib.util
+import mimetypes
+from pathlib import Path
+
+from aiohttp import web
+
+from ..folders import confined
+from .about import EXAMPLES, NAME, WEB
+from .state import studio_of
+
+routes = web.RouteTableDef()
+PACKAGE = "comfyui_frontend_package"
+START = Path(__file__).with_name("start.js")
+TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+YEAR = 365 * 24 * 3600
+
+
+class NoFrontend(RuntimeError):
+    """ComfyUI's front end is not installed."""
+
+
+def find_frontend() -> Path:
+    """The folder of the front end's page. Raises NoFrontend, saying how to install it."""
+    spec = importlib.util.find_spec(PACKAGE)
+    folder = Path(spec.origin).parent / "static" if spec and spec.origin else None
+    if folder is None or not (folder / "index.html").is_file():
+        raise NoFrontend("the Studio shows ComfyUI's front end: pip install 'varifold[studio]'")
+    return folder
+
+
+@routes.get("/")
+async def page(request: web.Request) -> web.Response:
+    """The front end's page, which opens the first example where the browser remembers no workflow."""
+    html = (studio_of(request).frontend / "index.html").read_text(encoding="utf-8")
+    html = html.replace("<head>", '<head><script src="varifold-start.js"></script>', 1)
+    headers = {"Cache-Control": "no-cache", "Content-Security-Policy": "frame-ancestors 'self'"}
+    return web.Response(text=html, content_type="text/html", headers=headers)
+
+
+@routes.get("/varifold-start.js")
+async def start(request: web.Request) -> web.StreamResponse:
+    return _file(START)
+
+
+@routes.get("/user.css")
+@routes.get("/api/userdata/user.css")
+async def user_css(request: web.Request) -> web.StreamResponse:
+    """The user's own style sheet, which most users do not have."""
+    path = studio_of(request).user / "data" / "user.css"
+    return _file(path) if path.is_file() else web.Response(content_type="text/css")
+
+
+@routes.get("/templates/{file}")
+async def core_templates(request: web.Request) -> web.Response:
+    """ComfyUI's own templates need ComfyUI's own models: there are none here."""
+    if request.match_info["file"].startswith("index"):
+        return web.json_response([])
+    raise FileNotFoundError("the Studio has only Varifold's templates")
+
+
+@routes.get("/extensions/" + NAME + "/{path:.+}")
+async def extension(request: web.Request) -> web.StreamResponse:
+    return _file(confined(WEB, request.match_info["path"]))
+
+
+@routes.get("/api/workflow_templates/" + NAME + "/{file}")
+async def template(request: web.Request) -> web.StreamResponse:
+    return _file(confined(EXAMPLES, request.match_info["file"]))
+
+
+@routes.get("/{path:.+}")
+async def asset(request: web.Request) -> web.StreamResponse:
+    """Everything else of the front end; what lies in assets/ has its content's hash in its name and never changes."""
+    path = request.match_info["path"]
+    if path.startswith(("api/", "internal/")):
+        raise FileNotFoundError(f"the Studio does not know /{path}")
+    return _file(confined(studio_of(request).frontend, path), YEAR if path.startswith("assets/") else 0)
+
+
+def _file(path: Path, age: int = 0) -> web.StreamResponse:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path.name!r}")
+    kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    caching = f"public, max-age={age}, immutable" if age else "no-cache"
+    return web.FileResponse(path, headers={"Content-Type": kind, "Cache-Control": caching})

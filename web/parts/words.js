@@ -1,0 +1,63 @@
+import { ask } from "./ask.js";
+import { make } from "./dom.js";
+
+// Words of a prompt as the denoiser reads them, and words to complete the one being written.
+
+const SUGGESTED = 8;
+const WORD = /<[^<>\s]+>|[^\W_]+/gu;
+const facts = new Map();
+
+// What there is to know of a denoiser; asked for once a file, and again after an error.
+export async function factsOf(file) {
+  if (!facts.has(file)) facts.set(file, ask("denoiser", { file }, `facts of ${file}`));
+  const answer = await facts.get(file);
+  if (!answer || answer.error) facts.delete(file);
+  return answer ?? { error: "no answer" };
+}
+
+// The word that stands where two texts differ: where somebody is writing.
+export function written(before, after) {
+  let start = 0;
+  while (start < before.length && before[start] === after[start]) start += 1;
+  const edge = Math.min(start + 1, after.length);
+  for (const match of after.matchAll(WORD)) {
+    const end = match.index + match[0].length;
+    if (match.index < edge && edge <= end) return { word: match[0], start: match.index, end };
+  }
+  return null;
+}
+
+export class Words {
+  // `insert(start, end, word)` puts a word into the text.
+  constructor(insert) {
+    this.insert = insert;
+    this.read = make("div", { class: "varifold-words", "aria-live": "polite" });
+    this.offers = make("div", { class: "varifold-words offers" });
+    this.element = make("div", { class: "varifold-prompt" }, this.read, this.offers);
+  }
+
+  // reading: [[word, known or null], ...] or {error}.
+  show(reading) {
+    if (reading.error) {
+      this.read.replaceChildren(make("span", { class: "unknown" }, reading.error));
+      return;
+    }
+    const chips = reading.words.map(([word, known]) =>
+      known === null
+        ? make("s", { class: "unknown", title: "The denoiser does not know this word" }, word)
+        : make("span", { class: "known", title: known === word.toLowerCase() ? null : `read as ${known}` }, word),
+    );
+    this.read.replaceChildren(...(chips.length ? chips : [make("span", { class: "hint" }, "anything: no words")]));
+  }
+
+  // Words that begin like the one at `place`, then words that contain it.
+  offer(place, vocabulary) {
+    const begun = place?.word.toLowerCase() ?? "";
+    const fits = begun.length > 0 ? vocabulary.filter((word) => word !== begun && word.includes(begun)) : [];
+    fits.sort((a, b) => b.startsWith(begun) - a.startsWith(begun) || a.length - b.length || a.localeCompare(b));
+    const buttons = fits.slice(0, SUGGESTED).map((word) =>
+      make("button", { type: "button", onclick: () => this.insert(place.start, place.end, word) }, word),
+    );
+    this.offers.replaceChildren(...buttons);
+  }
+}
