@@ -15,14 +15,15 @@ export async function factsOf(file) {
   return answer ?? { error: "no answer" };
 }
 
-// The word that stands where two texts differ: where somebody is writing.
+// The word at the end of what was changed between two texts: the one being written; null if there is none.
 export function written(before, after) {
-  let start = 0;
-  while (start < before.length && before[start] === after[start]) start += 1;
-  const edge = Math.min(start + 1, after.length);
+  const most = Math.min(before.length, after.length);
+  let same = 0;
+  while (same < most && before.at(-1 - same) === after.at(-1 - same)) same += 1;
+  const caret = after.length - same;
   for (const match of after.matchAll(WORD)) {
     const end = match.index + match[0].length;
-    if (match.index < edge && edge <= end) return { word: match[0], start: match.index, end };
+    if (match.index < caret && caret <= end) return { word: match[0], start: match.index, end };
   }
   return null;
 }
