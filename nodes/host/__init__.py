@@ -73,13 +73,13 @@ def find() -> Host | None:
     return _current
 
 
-def open_routes() -> None:
-    """Where ComfyUI's server runs in this process, let it serve `nodes.answers` under /varifold."""
+def open_routes(answer: Callable[[str, Any], dict]) -> None:
+    """Where ComfyUI's server runs in this process, let it serve answer(name, question) under /varifold."""
     server = getattr(sys.modules.get("server"), "PromptServer", None)
     if getattr(server, "instance", None) is not None:
         from .comfyui_routes import add
 
-        add(server.instance.routes)
+        add(server.instance.routes, answer)
 
 
 def current() -> Host:

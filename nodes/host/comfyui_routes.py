@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 
 
-def add(routes: web.RouteTableDef) -> None:
+def add(routes: web.RouteTableDef, answer: Callable[[str, Any], dict]) -> None:
     """Adds POST /varifold/{name}; ComfyUI serves it under /api as well."""
 
     @routes.post("/varifold/{name}")
     async def ask(request: web.Request) -> web.Response:
-        from ..answers import answer
-
         try:
             question = await request.json()
         except ValueError:
