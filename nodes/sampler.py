@@ -17,6 +17,8 @@ from .start import start_noise, start_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..models.sampling.trace import Trace
+
 
 class VarifoldSampler:
     DESCRIPTION = "Draws pictures with a denoiser: from noise, from a picture, or inside a mask."
@@ -170,9 +172,11 @@ class VarifoldSampler:
 
         x0 = (state / denoiser.space.alpha(levels[-1])).cpu()
         rgb, alpha = pixels.decode(x0, denoiser.channels)
-        report = _report(plan, batch, shape, guidance, seconds, notes)
+        trace = recorder.trace()
+        report = _report(plan, batch, shape, guidance, seconds, [*_exactness(trace), *notes])
         latent = {"samples": x0, **({} if indices is None else {"batch_index": indices})}
-        return {"ui": {"text": [report]}, "result": (rgb, 1 - alpha, latent, recorder.trace(), report)}
+        shown = {"text": [report], "varifold_errors": list(trace.errors)}
+        return {"ui": shown, "result": (rgb, 1 - alpha, latent, trace, report)}
 
 
 def _report(plan, batch: int, shape: tuple[int, ...], guidance: float, seconds: float, notes: list[str]) -> str:
@@ -183,3 +187,12 @@ def _report(plan, batch: int, shape: tuple[int, ...], guidance: float, seconds: 
         f"σ {plan.sigmas[0]:.4g} → {plan.sigmas[-1]:.4g} ({plan.space})",
     ]
     return "\n".join([*lines, *notes])
+
+
+def _exactness(trace: Trace) -> list[str]:
+    """A line about the least exact step, where the errors of steps can be told."""
+    told = [(error, step) for step, error in enumerate(trace.errors) if error is not None]
+    if not told:
+        return []
+    error, step = max(told)
+    return [f"local error at most {error:.2g}, in step {step + 1} (σ {trace.plan.sigmas[step]:.3g})"]

@@ -25,6 +25,7 @@ class Slot(NamedTuple):
 
 
 START = Slot("n", 0)
+Terms = tuple[tuple[Slot, float], ...]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Row:
 
     sigma: float
     step: int
-    terms: tuple[tuple[Slot, float], ...]
+    terms: Terms
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ..denoising.guidance import guided
 from ..denoising.space import Space
 from .inpaint import keeping, noised
 from .noise import Noise
-from .plan import START, Plan, Row, Slot
+from .plan import START, Plan, Slot, Terms
 from .solver import plan as make_plan
 from .trace import Recorder
 from .watch import Observer, Watch
@@ -36,16 +36,18 @@ def run(
     Raises `watch.NonFinite` if D returns NaN or infinity.
     """
     last_use = plan.last_uses()
+    errors = recorder.error_rows if recorder else {}
+    for index, (_, terms) in errors.items():
+        last_use |= {slot: max(index + 1, last_use.get(slot, 0)) for slot, _ in terms}
     slots = {START: x}
     watch = Watch(plan.evaluations, x.device, observe, pictures)
     for index, row in enumerate(plan.rows):
         for slot, _ in row.terms:
             if slot not in slots:
                 slots[slot] = noise(slot.index)
-        state = _weighted_sum(row, slots)
-        for slot, _ in row.terms:
-            if last_use[slot] == index:
-                del slots[slot]
+        state = _weighted_sum(row.terms, slots)
+        for slot in [slot for slot in slots if last_use[slot] <= index]:
+            del slots[slot]
         if index == plan.evaluations:
             break
         x0 = D(state, row.sigma).to(state.dtype)
@@ -54,13 +56,13 @@ def run(
                 slots[slot] = value
         watch.record(index, row.sigma, x0)
         if recorder is not None:
-            recorder.record(index, x0)
+            recorder.record(index, x0, _weighted_sum(errors[index][1], slots) if index in errors else None)
     watch.finish()
     return state
 
 
-def _weighted_sum(row: Row, slots: dict[Slot, Tensor]) -> Tensor:
-    (first, weight), *rest = row.terms
+def _weighted_sum(terms: Terms, slots: dict[Slot, Tensor]) -> Tensor:
+    (first, weight), *rest = terms
     if not rest and weight == 1:
         return slots[first]
     state = slots[first] * weight

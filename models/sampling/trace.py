@@ -1,4 +1,4 @@
-"""What happened on the way: what the denoiser believed at each noise level."""
+"""What happened on the way: what the denoiser believed at each noise level, and how exact each step was."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .analysis import error_rows
 from .plan import Plan
 
 MOST_FRAMES = 32
@@ -17,13 +18,15 @@ MOST_BYTES = 64 * 2**20
 class Trace:
     """The denoiser outputs of sample 0 along a run: `frames` [F, C, H, W] float16 on the CPU, with the row of each.
 
-    `channels` tells `pixels.decode` what they are.
+    `channels` tells `pixels.decode` what they are. `errors` has the local error of each step: how far it went from
+    where a corrector would have gone, root mean square over all samples, None where it cannot be told (`error_rows`).
     """
 
     frames: Tensor
     rows: tuple[int, ...]
     plan: Plan
     channels: str
+    errors: tuple[float | None, ...]
 
     @property
     def sigmas(self) -> tuple[float, ...]:
@@ -32,14 +35,21 @@ class Trace:
 
 
 class Recorder:
-    """Collects a Trace: at most 32 frames and 64 MB, spread evenly over the run and kept on its device."""
+    """Collects a Trace: at most 32 frames and 64 MB, spread evenly over the run and kept on its device.
+
+    `error_rows` tells the loop which sums of its slots to hand over.
+    """
 
     def __init__(self, plan: Plan, channels: str = "rgb"):
         self.plan, self.channels = plan, channels
         self.wanted: set[int] | None = None
         self.frames: dict[int, Tensor] = {}
+        self.error_rows = error_rows(plan)
+        self.errors: dict[int, Tensor] = {}
 
-    def record(self, row: int, x0: Tensor) -> None:
+    def record(self, row: int, x0: Tensor, error: Tensor | None = None) -> None:
+        if error is not None:
+            self.errors[self.error_rows[row][0]] = error.square().mean().sqrt()
         if self.wanted is None:
             most = max(1, min(MOST_FRAMES, MOST_BYTES // (2 * x0[0].numel()), self.plan.evaluations))
             last = self.plan.evaluations - 1
@@ -49,4 +59,6 @@ class Recorder:
 
     def trace(self) -> Trace:
         frames = torch.stack(list(self.frames.values())).cpu()
-        return Trace(frames, tuple(self.frames), self.plan, self.channels)
+        errors = [self.errors.get(step) for step in range(self.plan.steps)]
+        told = tuple(None if error is None else error.item() for error in errors)
+        return Trace(frames, tuple(self.frames), self.plan, self.channels, told)

@@ -38,6 +38,19 @@ def test_the_report_is_shown_on_the_node(embedded):
     node = NODE_CLASS_MAPPINGS["VarifoldSampler"]()
     outputs = node.sample(embedded, torch.tensor([80.0, 0.0]), "euler", 1.0, 0, 1, 0, 0)
     assert outputs["ui"]["text"] == [outputs["result"][-1]]
+    assert outputs["ui"]["varifold_errors"] == [None]
+    assert "local error" not in outputs["result"][-1]
+
+
+def test_the_report_tells_of_the_least_exact_step(embedded):
+    from varifold.nodes import NODE_CLASS_MAPPINGS
+
+    node = NODE_CLASS_MAPPINGS["VarifoldSampler"]()
+    outputs = node.sample(embedded, torch.tensor([80.0, 20.0, 4.0, 0.5, 0.0]), "euler", 1.0, 0, 2, 0, 0)
+    *told, last = outputs["ui"]["varifold_errors"]
+    assert last is None and len(told) == 3
+    worst = max(range(3), key=lambda step: told[step])
+    assert f"local error at most {told[worst]:.2g}, in step {worst + 1}" in outputs["result"][-1]
 
 
 def test_the_seed_decides(draw):

@@ -1,9 +1,18 @@
 """Trace: the way that a picture took."""
 
+import base64
+import io
+import json
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from varifold.models.sampling import solver
+from varifold.models.sampling.trace import Trace
 from varifold.nodes import trace as module
+from varifold.nodes.drawing import cells
 
 LEVELS = torch.linspace(80, 0, 6)
 
@@ -77,3 +86,43 @@ def test_the_trace_is_not_modified(trace, call):
         with torch.inference_mode():
             call("Trace", trace=seen, layout=layout)[0].fill_(0)
     assert torch.equal(seen.frames, before)
+
+
+@pytest.fixture
+def shown():
+    """What the browser gets to step through, and the frames of its strip."""
+
+    def show(trace):
+        (told,) = module.VarifoldTrace().show(trace, "frames", 0)["ui"]["varifold_trajectory"]
+        strip = Image.open(io.BytesIO(base64.b64decode(told["strip"].split(",")[1])))
+        width = strip.width // len(told["sigmas"])
+        frames = [strip.crop((i * width, 0, (i + 1) * width, strip.height)) for i in range(len(told["sigmas"]))]
+        return json.loads(json.dumps(told, allow_nan=False)), frames
+
+    return show
+
+
+def test_the_browser_gets_every_frame_with_its_weight_and_error(trace, shown):
+    seen = trace(solver="heun")
+    told, frames = shown(seen)
+    assert told["sigmas"] == list(seen.sigmas)
+    assert told["evaluations"] == list(range(1, 10)) and told["of"] == 9
+    assert told["steps"] == [1, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert sum(told["weights"]) == pytest.approx(1)
+    assert told["errors"][0] == told["errors"][1] == seen.errors[0] > 0 and told["errors"][-1] is None
+    assert {frame.size for frame in frames} == {(32, 32)}
+    last = np.asarray(frames[-1])
+    assert np.array_equal(last, np.asarray(cells(*transparent(seen), 1)[-1]))
+
+
+def transparent(seen):
+    rgb, alpha = module.pixels.decode(seen.frames, seen.channels)
+    return rgb, 1 - alpha
+
+
+def test_the_strip_of_big_pictures_is_small(shown):
+    plan = solver.plan("euler", [2.0, 1.0, 0.0])
+    big = Trace(torch.zeros(2, 3, 600, 900, dtype=torch.float16), (0, 1), plan, "rgb", (0.1, None))
+    told, frames = shown(big)
+    assert told["strip"].startswith("data:image/jpeg") and len(told["strip"]) < 20_000
+    assert {frame.size for frame in frames} == {(256, 171)}
