@@ -58,19 +58,26 @@ class VarifoldTrace:
 
 
 def _trajectory(trace: Trace, frames: list[Image.Image]) -> dict[str, Any]:
-    """What the browser steps through: the frames as one picture, and the σ, step, weight and error of each."""
+    """What the browser steps through: the frames as one picture, and the σ, step, weight and error of each.
+
+    The weights are those in the picture; where that is the last output alone, in the state that this was made from.
+    """
     from ..models.sampling.analysis import contributions
     from ..models.sampling.plan import Slot
 
-    weights, steps = contributions(trace.plan), [trace.plan.rows[row].step for row in trace.rows]
+    plan = trace.plan
+    weights = contributions(plan)
+    if weights == {Slot("d", plan.evaluations - 1): 1.0}:
+        weights = contributions(plan, plan.evaluations - 1)
+    steps = [plan.rows[row].step for row in trace.rows]
     return {
         "strip": _data_url(frames),
         "evaluations": [row + 1 for row in trace.rows],
-        "of": trace.plan.evaluations,
-        "solver": trace.plan.solver,
+        "of": plan.evaluations,
+        "solver": plan.solver,
         "sigmas": trace.sigmas,
         "steps": [step + 1 for step in steps],
-        "weights": [weights.get(Slot("d", row), 0.0) for row in trace.rows],
+        "weights": [weights.get(Slot("d", row)) for row in trace.rows],
         "errors": [trace.errors[step] for step in steps],
     }
 

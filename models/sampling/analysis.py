@@ -11,9 +11,13 @@ from ..denoising.space import SPACES
 from .plan import START, Plan, Slot, Terms
 
 
-def contributions(plan: Plan) -> dict[Slot, float]:
-    """The result as a weighted sum of denoiser outputs and noises alone."""
-    return _resolved(plan, len(plan.rows) - 1, lowest=-1)
+def contributions(plan: Plan, row: int = -1) -> dict[Slot, float]:
+    """State `row`, by default the result, as a weighted sum of denoiser outputs and noises alone.
+
+    Where a schedule ends in 0 the result is mostly the last output and nothing else; the state before it, row −2, then
+    tells more.
+    """
+    return _resolved(plan, range(len(plan.rows))[row], lowest=-1)
 
 
 def _resolved(plan: Plan, row: int, lowest: int) -> dict[Slot, float]:

@@ -1,7 +1,7 @@
 // Building elements, and the one style sheet of this pack.
 
 const SVG = "http://www.w3.org/2000/svg";
-const SVG_TAGS = new Set(["svg", "g", "path", "polyline", "line", "circle", "text", "title"]);
+const SVG_TAGS = new Set(["svg", "g", "path", "polyline", "line", "rect", "circle", "text", "title"]);
 
 export function make(tag, attributes = {}, ...children) {
   const element = SVG_TAGS.has(tag) ? document.createElementNS(SVG, tag) : document.createElement(tag);
