@@ -1,19 +1,25 @@
 """The nodes that artists see: thin, one file a family."""
 
 from .denoiser import VarifoldGuidance, VarifoldLoadDenoiser, VarifoldPrompt
+from .model import VarifoldFromModel
+from .noise import VarifoldNoise
 from .palette import VarifoldSnapPalette
 from .sample_picture import VarifoldSamplePicture
 from .sampler import VarifoldSampler
 from .schedule import VarifoldSchedule
 from .sheet import VarifoldSheet
 from .solver import VarifoldSolver
+from .toy import VarifoldToy
 from .trace import VarifoldTrace
 
 NODES = {
     "Load Denoiser": VarifoldLoadDenoiser,
+    "From Model": VarifoldFromModel,
+    "Toy Denoiser": VarifoldToy,
     "Prompt": VarifoldPrompt,
     "Noise Schedule": VarifoldSchedule,
     "Solver": VarifoldSolver,
+    "Noise": VarifoldNoise,
     "Guidance": VarifoldGuidance,
     "Sampler": VarifoldSampler,
     "Trace": VarifoldTrace,

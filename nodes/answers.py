@@ -6,27 +6,51 @@ import math
 from typing import Any, NamedTuple
 
 from .denoiser import path_of
+from .sampler import VarifoldSampler
 from .schedule import USED, VarifoldSchedule
+from .solver import VarifoldSolver, choice_of
+from .toy import VarifoldToy, toy_of
+from .toy_flow import MOST_POINTS, flow
+
+UNWIRED = {"curve": "karras", "steps": 12}
 
 
 class Range(NamedTuple):
-    """What Noise Schedule asks of a denoiser."""
+    """What Noise Schedule asks of a denoiser, and its space."""
 
     sigma_min: float
     sigma_max: float
+    space: str
 
 
 def schedule(question: dict[str, Any]) -> dict[str, Any]:
-    """{widgets, file?} -> the σ's that Noise Schedule would make, their log-SNR, and the knobs that the curve uses.
+    """{widgets, file?, toy?} -> the σ's that Noise Schedule would make, their log-SNR, and the knobs the curve uses.
 
-    `file` is that of the Load Denoiser which the node hangs on, if it does. A log-SNR that is infinite is null.
+    `file` is that of the Load Denoiser which the node hangs on, `toy` the widgets of the Toy Denoiser, if it does.
+    A log-SNR that is infinite is null. Where no σ's can be made: {error, used}.
     """
     widgets = _widgets(VarifoldSchedule, question.get("widgets"))
-    spec = _spec(question["file"]) if question.get("file") else None
-    between = Range(spec.sigma_min, spec.sigma_max) if spec else None
+    try:
+        levels = _levels(widgets, _range(question))
+    except (ValueError, ArithmeticError, OSError) as error:
+        levels = {"error": str(error)}
+    return {**levels, "used": USED[widgets["curve"]]}
+
+
+def _levels(widgets: dict[str, Any], between: Range | None) -> dict[str, list]:
     sigmas = VarifoldSchedule().make(**widgets, denoiser=between)[0].tolist()
-    flow = spec is not None and spec.space == "flow"
-    return {"sigmas": sigmas, "log_snr": [_log_snr(sigma, flow) for sigma in sigmas], "used": USED[widgets["curve"]]}
+    in_flow = between is not None and between.space == "flow"
+    return {"sigmas": sigmas, "log_snr": [_log_snr(sigma, in_flow) for sigma in sigmas]}
+
+
+def _range(question: dict[str, Any]) -> Range | None:
+    if question.get("file"):
+        spec = _spec(question["file"])
+        return Range(spec.sigma_min, spec.sigma_max, spec.space)
+    if question.get("toy") is not None:
+        toy = toy_of(**_widgets(VarifoldToy, question["toy"]))
+        return Range(toy.sigma_min, toy.sigma_max, toy.space.name)
+    return None
 
 
 def _log_snr(sigma: float, flow: bool) -> float | None:
@@ -61,7 +85,22 @@ def prompt(question: dict[str, Any]) -> dict[str, Any]:
     return {"words": Vocabulary(_spec(question.get("file", "")).vocabulary).read(text)}
 
 
-ANSWERS = {"schedule": schedule, "denoiser": denoiser, "prompt": prompt}
+def toy(question: dict[str, Any]) -> dict[str, Any]:
+    """{widgets, schedule?, solver?, seed?, points?} -> the points of a Toy Denoiser on their way, see `flow`.
+
+    `schedule` is a question about a Noise Schedule, else 12 karras steps; `solver` has widgets of a Solver.
+    """
+    widgets = _widgets(VarifoldToy, question.get("widgets"))
+    asked = question.get("schedule")
+    asked = asked if isinstance(asked, dict) else {"widgets": UNWIRED, "toy": widgets}
+    sigmas = _levels(_widgets(VarifoldSchedule, asked.get("widgets")), _range(asked))["sigmas"]
+    choice = choice_of(VarifoldSolver().choose(**_widgets(VarifoldSolver, question.get("solver")))[0])
+    seed = _value("seed", *VarifoldSampler.INPUT_TYPES()["required"]["seed"], question)
+    points = _value("points", "INT", {"default": MOST_POINTS, "min": 1, "max": MOST_POINTS}, question)
+    return flow(toy_of(**widgets), sigmas, choice, seed, points)
+
+
+ANSWERS = {"schedule": schedule, "denoiser": denoiser, "prompt": prompt, "toy": toy}
 
 
 def answer(name: str, question: Any) -> dict[str, Any]:
@@ -70,7 +109,7 @@ def answer(name: str, question: Any) -> dict[str, Any]:
         return {"error": f"there is no question {name!r}, or it is not an object"}
     try:
         return ANSWERS[name](question)
-    except (ValueError, OSError) as error:
+    except (ValueError, ArithmeticError, OSError) as error:
         return {"error": str(error)}
 
 

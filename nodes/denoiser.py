@@ -107,7 +107,9 @@ class VarifoldPrompt:
 
     def encode(self, denoiser, text, unknown):
         if denoiser.vocabulary is None:
-            raise ValueError("this denoiser knows no words: leave Sampler's positive unconnected")
+            raise ValueError(
+                "this denoiser knows no words: leave Sampler's positive unconnected, or for a MODEL take CLIPTextEncode"
+            )
         _, notes = denoiser.vocabulary.indices(text, unknown)
         conditioning = wires.conditioning_out(denoiser.prompt(text, unknown), wires.vocabulary_of(denoiser), notes)
         return {"ui": {"text": notes}, "result": (conditioning,)}

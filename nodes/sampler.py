@@ -6,17 +6,18 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
-from ..models.denoising import pixels
 from ..models.sampling.solver import SOLVERS
 from . import wires
-from .host import current
-from .preview import preview
+from .draw_model import draw_with_model
+from .draw_net import draw_with_net
+from .model import ModelDenoiser
+from .order import Order
 from .solver import Choice, choice_of, solver_tooltip
-from .start import start_noise, start_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..models.sampling.plan import Plan
     from ..models.sampling.trace import Trace
 
 
@@ -66,12 +67,18 @@ class VarifoldSampler:
                     },
                 ),
                 "batch": ("INT", {"default": 1, "min": 1, "max": 4096, "tooltip": "How many pictures."}),
-                "width": ("INT", {**side, "tooltip": "In pixels; 0: the denoiser's own."}),
-                "height": ("INT", {**side, "tooltip": "In pixels; 0: the denoiser's own."}),
+                "width": ("INT", {**side, "tooltip": "In pixels; 0: the denoiser's own, or the picture's."}),
+                "height": ("INT", {**side, "tooltip": "In pixels; 0: the denoiser's own, or the picture's."}),
             },
             "optional": {
-                "positive": ("CONDITIONING", {"tooltip": "What to draw, of Prompt (Varifold). None: anything."}),
-                "negative": ("CONDITIONING", {"tooltip": "What to steer away from. None: from the average picture."}),
+                "positive": (
+                    "CONDITIONING",
+                    {"tooltip": "What to draw, of Prompt (Varifold); for a MODEL of CLIPTextEncode. None: anything."},
+                ),
+                "negative": (
+                    "CONDITIONING",
+                    {"tooltip": "What to steer away from. None: from the average picture; a MODEL needs it."},
+                ),
                 "image": (
                     "IMAGE",
                     {
@@ -92,7 +99,9 @@ class VarifoldSampler:
                 ),
                 "vae": (
                     "VAE",
-                    {"tooltip": "For denoisers of latents. Pixel denoisers, as the embedded one, need none."},
+                    {
+                        "tooltip": "For a MODEL: makes pictures of its latents. The embedded denoiser draws pixels without."
+                    },
                 ),
                 "noise": ("NOISE", {"tooltip": "Noise to start from. Noise added on the way still follows the seed."}),
                 "sampler": ("SAMPLER", {"tooltip": "Solver (Varifold) with its knobs, instead of the solver above."}),
@@ -118,69 +127,26 @@ class VarifoldSampler:
         noise=None,
         sampler=None,
     ):
-        from ..models import Recorder, sample
-
-        host = current()
         levels = wires.sigmas_in(sigmas)
         denoiser.space.check(levels)
         choice = Choice(solver) if sampler is None else choice_of(sampler)
         plan = choice.plan(levels, denoiser.space)
-        positive, notes = wires.conditioning_in(positive, denoiser)
-        negative, negative_notes = wires.conditioning_in(negative, denoiser)
-        notes += negative_notes
-        if vae is not None:
-            notes.append("vae: not used, this denoiser draws pixels")
-
-        start, indices, mask = start_of(denoiser, image, latent, mask, batch, width, height)
-        batch = batch if start is None else start.shape[0]
-        shape = (denoiser.shape[0], height or denoiser.shape[1], width or denoiser.shape[2])
-        shape = shape if start is None else tuple(start.shape[1:])
-        denoiser.check_shape((batch, *shape))
-        given_noise = None if noise is None else start_noise(noise, batch, shape, indices)
-
-        host.load(denoiser)
-        progress = host.progress(plan.evaluations)
-
-        def observe(done: int, total: int, x0: Tensor | None) -> None:
-            host.check_cancelled()
-            progress.update(done, None if x0 is None else preview(x0, denoiser.channels))
-
-        recorder = Recorder(plan, denoiser.channels)
+        order = Order(plan, guidance, seed, batch, width, height, positive, negative, image, mask, latent, vae, noise)
+        draw = draw_with_model if isinstance(denoiser, ModelDenoiser) else draw_with_net
         began = time.perf_counter()
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            state = sample(
-                denoiser,
-                levels,
-                solver=plan,
-                seed=seed,
-                batch=batch,
-                indices=indices,
-                shape=shape,
-                cond=positive,
-                negative=negative,
-                guidance=guidance,
-                noise=given_noise,
-                image=start,
-                mask=mask,
-                observe=observe,
-                pictures=progress.wants_preview,
-                recorder=recorder,
-            )
+            drawn = draw(denoiser, order)
         seconds = time.perf_counter() - began
-        notes += [str(warning.message) for warning in warned if warning.category is UserWarning]
-
-        x0 = (state / denoiser.space.alpha(levels[-1])).cpu()
-        rgb, alpha = pixels.decode(x0, denoiser.channels)
-        trace = recorder.trace()
-        report = _report(plan, batch, shape, guidance, seconds, [*_exactness(trace), *notes])
-        latent = {"samples": x0, **({} if indices is None else {"batch_index": indices})}
-        shown = {"text": [report], "varifold_errors": list(trace.errors)}
-        return {"ui": shown, "result": (rgb, 1 - alpha, latent, trace, report)}
+        notes = [*drawn.notes, *(str(warning.message) for warning in warned if warning.category is UserWarning)]
+        report = _report(plan, drawn.rgb, guidance, seconds, [*_exactness(drawn.trace), *notes])
+        shown = {"text": [report], "varifold_errors": list(drawn.trace.errors)}
+        return {"ui": shown, "result": (drawn.rgb, 1 - drawn.alpha, drawn.latent, drawn.trace, report)}
 
 
-def _report(plan, batch: int, shape: tuple[int, ...], guidance: float, seconds: float, notes: list[str]) -> str:
-    pictures = f"{batch} picture{'s' if batch > 1 else ''} of {shape[2]}×{shape[1]}"
+def _report(plan: Plan, rgb: Tensor, guidance: float, seconds: float, notes: list[str]) -> str:
+    batch, height, width, _ = rgb.shape
+    pictures = f"{batch} picture{'s' if batch > 1 else ''} of {width}×{height}"
     lines = [
         f"{pictures} in {seconds:.2f} s",
         f"{plan.solver}: {plan.steps} steps, {plan.evaluations} evaluations, guidance {guidance:g}",

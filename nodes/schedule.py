@@ -168,8 +168,9 @@ class VarifoldSchedule:
         denoiser=None,
         model=None,
     ):
+        model = getattr(denoiser, "model", None) if model is None else model
         if model is not None:
-            table = current().sigma_table(model)
+            table = current().models.sigma_table(model)
         else:
             table = schedule.discrete(betas, zero_terminal_snr=zero_terminal_snr)
         low, high = (0.002, 80.0) if model is None else (table[0], table[-1])

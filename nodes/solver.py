@@ -44,17 +44,20 @@ def as_sampler_function(choice: Choice) -> Callable:
         if len(levels) < 2:
             return x
         extra_args = extra_args or {}
-        plan = choice.plan(levels, current().space(model))
+        plan = choice.plan(levels, current().models.space_inside(model))
         noise = Noise(extra_args.get("seed") or 0, range(x.shape[0]), x.shape[1:], x.device, x.dtype)
         rows, shown = iter(plan.rows), set()
+        pairs = plan.asks_for_negatives
+        if pairs:
+            extra_args, negative = current().models.catching_negatives(extra_args)
 
-        def D(x: Tensor, sigma: float) -> Tensor:
+        def D(x: Tensor, sigma: float) -> Any:
             x0 = model(x, x.new_full([x.shape[0]], sigma), **extra_args)
             step = next(rows).step
             if callback is not None and step not in shown:
                 shown.add(step)
                 callback({"i": step, "x": x, "denoised": x0, "sigma": sigma, "sigma_hat": sigma})
-            return x0
+            return (x0, negative()) if pairs else x0
 
         return run(plan, D, x, noise)
 

@@ -23,40 +23,38 @@ def start_of(
         if image is not None:
             raise ValueError("image and latent are both wired: a run starts from one of them")
         start = wires.latent_in(latent)
-        indices = _numbers(latent.get("batch_index"), start.shape[0])
+        indices = wires.indices_in(latent)
         mask = latent.get("noise_mask") if mask is None else mask
     elif image is not None:
         size = (height or denoiser.shape[1], width or denoiser.shape[2])
-        rgb, alpha = (_repeated(part, batch) for part in wires.image_in(image))
+        rgb, alpha = (repeated(part, batch) for part in wires.image_in(image))
         alpha = alpha[..., None]
         # Colours are averaged by their alpha, or what is transparent would bleed into the rim.
         rgb, alpha = (cover(part.movedim(-1, 1), size).movedim(1, -1) for part in (rgb * alpha, alpha))
         start = pixels.encode(rgb / alpha.clamp_min(1e-6), alpha[..., 0], denoiser.channels)
     else:
-        if mask is not None and wires.mask_in(mask).any():
-            raise ValueError("a mask needs a picture to keep: wire image or latent as well")
+        refuse_a_lonely(mask)
         return None, None, None
-    return start, indices, _mask_for(start, mask)
+    return start, indices, mask_for(start.shape[0], start.shape[-2:], mask)
 
 
-def _mask_for(start: Tensor, mask: Tensor | None) -> Tensor | None:
+def mask_for(batch: int, size: tuple[int, int], mask: Tensor | None) -> Tensor | None:
+    """A MASK as [B, 1, height, width]; None where it is none. Raises ValueError for another number of masks."""
     if wires.is_no_mask(mask):
         return None
     mask = wires.mask_in(mask)
-    if mask.shape[0] not in (1, start.shape[0]):
-        raise ValueError(f"there are {mask.shape[0]} masks for {start.shape[0]} pictures: one for all, or one each")
-    return cover(mask.expand(start.shape[0], -1, -1)[:, None], start.shape[-2:])
+    if mask.shape[0] not in (1, batch):
+        raise ValueError(f"there are {mask.shape[0]} masks for {batch} pictures: one for all, or one each")
+    return cover(mask.expand(batch, -1, -1)[:, None], size)
 
 
-def _numbers(batch_index, batch: int) -> list[int] | None:
-    if batch_index is None:
-        return None
-    if len(batch_index) != batch:
-        raise ValueError(f"this LATENT has {batch} pictures and {len(batch_index)} numbers in batch_index: one each")
-    return [int(index) for index in batch_index]
+def refuse_a_lonely(mask: Tensor | None) -> None:
+    """Raises ValueError for a mask where there is nothing to keep."""
+    if mask is not None and wires.mask_in(mask).any():
+        raise ValueError("a mask needs a picture to keep: wire image or latent as well")
 
 
-def _repeated(pictures: Tensor, batch: int) -> Tensor:
+def repeated(pictures: Tensor, batch: int) -> Tensor:
     """One picture for all, or as many as there are; several pictures make a batch of 1 theirs."""
     count = pictures.shape[0]
     if count == 1:

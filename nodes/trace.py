@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..models.denoising import pixels
 from .drawing import cells, draw_sheet, image_out
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class VarifoldTrace:
         }
 
     def show(self, trace, layout, scale):
-        rgb, alpha = pixels.decode(trace.frames, trace.channels)
+        rgb, alpha = trace.decode(trace.frames)
         trajectory = _trajectory(trace, cells(rgb, 1 - alpha, 1))
         frames = cells(rgb, 1 - alpha, scale)
         if layout == "strip":

@@ -61,6 +61,16 @@ def latent_in(latent: dict[str, Any]) -> Tensor:
     return samples.detach().clone()
 
 
+def indices_in(latent: dict[str, Any]) -> list[int] | None:
+    """The numbers of a LATENT's pictures, for their noise streams, or None. Raises ValueError if not one each."""
+    indices, batch = latent.get("batch_index"), len(latent["samples"])
+    if indices is None:
+        return None
+    if len(indices) != batch:
+        raise ValueError(f"this LATENT has {batch} pictures and {len(indices)} numbers in batch_index: one each")
+    return [int(index) for index in indices]
+
+
 def vocabulary_of(denoiser: Denoiser) -> str:
     """What tells a denoiser's words from those of any other: its vocabulary and its weights."""
     return f"{denoiser.vocabulary.hash}-{denoiser.identity}"

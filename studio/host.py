@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..models.denoising.denoiser import Denoiser
-    from ..models.denoising.space import Space
+    from ..nodes.host import Models
 
 NO_MODEL = "a MODEL comes from ComfyUI's loaders; run this workflow in ComfyUI"
 
@@ -79,10 +79,8 @@ class StudioHost:
         with torch.inference_mode(False):
             denoiser.net.to(self.device())
 
-    def sigma_table(self, model: Any) -> list[float]:
-        raise ValueError(NO_MODEL)
-
-    def space(self, model: Any) -> Space:
+    @property
+    def models(self) -> Models:
         raise ValueError(NO_MODEL)
 
     def sampler(self, function: Callable) -> Sampler:

@@ -66,7 +66,7 @@ def comfy_server(comfyui: Install, require: Callable, tmp_path_factory: pytest.T
     from comfyui.server import ComfyServer
 
     base = tmp_path_factory.mktemp("comfyui")
-    packs = {"99-some pack.copy": REPOSITORY, "probe_pack": TESTS / "comfyui" / "probe_pack"}
+    packs = {"99-some.pack_copy": REPOSITORY, "probe_pack": TESTS / "comfyui" / "probe_pack"}
     with ComfyServer(comfyui, base, packs) as server:
         yield server
 

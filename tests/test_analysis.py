@@ -21,8 +21,9 @@ torch.set_num_threads(1)
 
 SPACES = {"ve": VE, "flow": FLOW}
 GRIDS = {"ve": schedule.karras(9, 0.03, 30.0), "flow": schedule.linear(9, 0.0, 1.0)}
-EXACT = [name for name, each in SOLVERS.items() if not each.stochastic]
-NOISY = [name for name, each in SOLVERS.items() if each.stochastic]
+PLAIN = [name for name, each in SOLVERS.items() if not each.asks_for_negatives]
+EXACT = [name for name in PLAIN if not SOLVERS[name].stochastic]
+NOISY = [name for name in PLAIN if SOLVERS[name].stochastic]
 every_space = pytest.mark.parametrize("space", SPACES)
 
 
@@ -41,7 +42,7 @@ def record(plan, D, shape=(2, 3, 4, 4), seed=0, start=1.0):
 
 
 @every_space
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_contributions_add_up_to_the_result(name, space):
     plan = solver.plan(name, GRIDS[space], SPACES[space])
     noise = torch.Generator().manual_seed(0)
@@ -104,7 +105,7 @@ def test_the_error_is_about_that_of_the_step(name, space):
 
 
 @every_space
-@pytest.mark.parametrize("name", [name for name in SOLVERS if name != "ipndm_v"])  # its weights do not add up
+@pytest.mark.parametrize("name", [name for name in PLAIN if name != "ipndm_v"])  # its weights do not add up
 def test_what_never_changes_its_mind_makes_no_error(name, space):
     plan = solver.plan(name, GRIDS[space], SPACES[space])
     errors, _, _, _, _ = record(plan, lambda x, sigma: torch.full_like(x, 0.7))
@@ -122,7 +123,7 @@ def test_noise_is_no_error(name, space):
     assert max(told[0][:-1]) > 1e-3
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_recording_changes_nothing(name):
     plan = solver.plan(name, GRIDS["ve"], VE)
     streams = Noise(3, range(2), (3, 4, 4), dtype=torch.float64)
@@ -148,3 +149,10 @@ def test_finer_schedules_have_smaller_errors():
         plan = solver.plan("euler", schedule.karras(steps, 0.03, 30.0), VE)
         largest.append(max(error for error in record(plan, mixture, (256, 1, 1, 1))[0] if error is not None))
     assert largest[0] > 2.5 * largest[1] > 6 * largest[2]
+
+
+@pytest.mark.parametrize("name", sorted(set(SOLVERS) - set(PLAIN)))
+def test_two_answers_at_once_tell_no_error(name):
+    plan = solver.plan(name, GRIDS["ve"], VE)
+    assert error_rows(plan) == {}
+    assert {slot.kind for slot in contributions(plan)} >= {"d"}

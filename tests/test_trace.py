@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
+from varifold.models.denoising import pixels
 from varifold.models.denoising.space import VE
 from varifold.models.sampling import schedule, solver
 from varifold.models.sampling.sample import sample
@@ -93,6 +96,8 @@ def test_frames_are_copies():
 
 def test_a_trace_says_what_its_tensors_are():
     plan = solver.plan("euler", [2.0, 1.0])
-    recorder = Recorder(plan, "rgba")
+    recorder = Recorder(plan, partial(pixels.decode, channels="rgba"))
     recorder.record(0, torch.zeros(1, 4, 2, 2))
-    assert recorder.trace().channels == "rgba"
+    trace = recorder.trace()
+    rgb, alpha = trace.decode(trace.frames)
+    assert rgb.shape == (1, 2, 2, 3) and not alpha.any()

@@ -25,7 +25,7 @@ app.registerExtension({
       if (now !== before) place = written(before, now);
       before = now;
       if (file === null) {
-        words.show({ error: "wire a Load Denoiser to see which words it knows" });
+        words.show({ hint: "wire a Load Denoiser to see which words it knows" });
         return;
       }
       const reading = await ask("prompt", { file, text: now }, `prompt ${node.id}`);

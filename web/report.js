@@ -26,7 +26,7 @@ app.registerExtension({
 
 class Report {
   constructor() {
-    this.text = make("div", { class: "varifold-report", "aria-live": "polite" });
+    this.text = make("div", { class: "varifold-report", tabindex: 0, "aria-live": "polite" });
     this.bars = new Bars("error", ERROR, 2, (step) => this.tell(step));
     this.readout = make("output");
     this.element = make("div", { class: "varifold-prompt" }, this.text, this.bars.element, this.readout);

@@ -1,8 +1,8 @@
 import { app } from "/scripts/app.js";
-import { ask } from "./parts/ask.js";
 import { Curve } from "./parts/curve.js";
-import { addPart, settled } from "./parts/dom.js";
-import { denoiserFile, values, watch, widget } from "./parts/graph.js";
+import { addPart } from "./parts/dom.js";
+import { keepAsking } from "./parts/follow.js";
+import { scheduleQuestion, values, widget } from "./parts/graph.js";
 
 // Noise Schedule draws its curve, from the numbers that Python makes, and hides the knobs that the curve does not use.
 
@@ -14,23 +14,32 @@ app.registerExtension({
     if (node.comfyClass !== "VarifoldSchedule") return;
     const curve = new Curve((points) => {
       const text = widget(node, "points");
-      text.value = JSON.stringify(points);
+      text.value = JSON.stringify(points.map(places(values(node)).drawn).map(rounded));
       text.callback?.(text.value);
       app.canvas.setDirty(true);
     });
     addPart(node, "varifold_curve", curve.element, 190);
-    const draw = settled(() => show(node, curve));
-    watch(node, draw);
-    draw();
+    keepAsking(node, "schedule", () => scheduleQuestion(node), (answer, { widgets }) => {
+      const points = widgets.curve === "drawn" ? parsed(widgets.points) : null;
+      curve.show(answer, points?.map(places(widgets).shown) ?? null);
+      if (answer.used) hide(node, answer.used);
+    });
   },
 });
 
-async function show(node, curve) {
-  const widgets = values(node);
-  const answer = await ask("schedule", { widgets, file: denoiserFile(node) }, `schedule ${node.id}`);
-  if (!answer) return;
-  curve.show(answer, widgets.curve === "drawn" ? parsed(widgets.points) : null);
-  if (!answer.error) hide(node, answer.used);
+// Between a drawn point and its place on the curve: there the last step is to 0, the steps that `denoise` leaves out are
+// to the left of 0, and `shift` has lifted σ.
+function places({ steps, denoise, shift }) {
+  const all = Math.floor(steps / denoise);
+  const span = Math.max(1, all - 1);
+  return {
+    shown: ([position, sigma]) => [(position * span - all + steps) / steps, (shift * sigma) / (1 + (shift - 1) * sigma)],
+    drawn: ([x, sigma]) => [(x * steps + all - steps) / span, sigma / (shift - (shift - 1) * sigma)],
+  };
+}
+
+function rounded([position, sigma]) {
+  return [Number(position.toFixed(4)), Number(sigma.toPrecision(5))];
 }
 
 function parsed(text) {

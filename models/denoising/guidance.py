@@ -74,12 +74,13 @@ def guided(
     positive: Any = None,
     negative: Any = None,
     scale: float = 1.0,
-) -> Callable[[Tensor, float], Tensor]:
+    pairs: bool = False,
+) -> Callable[[Tensor, float], Any]:
     """D(x, sigma) -> x0 of a run over `sigmas` with states of `shape`: the denoiser, conditioned and guided.
 
     `positive` and `negative` are conditions, or lists of conditions whose predictions are averaged. All go through the
     net in one call if the denoiser has `prepare_all`, else through one each. With `scale` 1, without any condition, and
-    outside the guidance's interval, only the positive is computed.
+    outside the guidance's interval, only the positive is computed. With `pairs` D gives x0 and the negative's, always.
     """
     guidance = getattr(denoiser, "guidance", CFG)
     positives, negatives = _as_list(positive), _as_list(negative)
@@ -87,19 +88,24 @@ def guided(
         raise ValueError("an empty list is no condition: pass None for the unconditional denoiser")
     if all(cond is None for cond in positives + negatives):
         scale = 1.0
-    guided_levels = [sigma for sigma in sigmas if scale != 1 and guidance.acts(sigma)]
+    guided_levels = [sigma for sigma in sigmas if pairs or (scale != 1 and guidance.acts(sigma))]
     plain_levels = [sigma for sigma in sigmas if sigma not in guided_levels]
     plain = _outputs(denoiser, plain_levels, positives, shape)
     both = _outputs(denoiser, guided_levels, positives + negatives, shape)
     combine = guidance.combine(scale)
 
+    def pair(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        outputs = both(x, sigma)
+        positive, negative = _mean(outputs[: len(positives)]), _mean(outputs[len(positives) :])
+        acts = scale != 1 and guidance.acts(sigma)
+        return combine(positive, negative, x, sigma) if acts else positive, negative
+
     def D(x: Tensor, sigma: float) -> Tensor:
         if scale == 1 or not guidance.acts(sigma):
             return _mean(plain(x, sigma))
-        outputs = both(x, sigma)
-        return combine(_mean(outputs[: len(positives)]), _mean(outputs[len(positives) :]), x, sigma)
+        return pair(x, sigma)[0]
 
-    return D
+    return pair if pairs else D
 
 
 def _as_list(cond: Any) -> list:

@@ -12,9 +12,10 @@ VERSION = 1
 
 
 class Slot(NamedTuple):
-    """Something a row can weigh: kind "x" (a state), "d" (a denoiser output) or "n" (a unit noise), and its number.
+    """Something a row can weigh, of a kind, and its number.
 
-    State k is what row k makes, output k what the denoiser says of it. Noise 0 is the state that the run starts from.
+    "x": a state, k is what row k makes. "d": a denoiser output, k is what the denoiser says of state k. "u": the same
+    without the prompt, the negative that guidance pulls away from. "n": a unit noise; 0 is what the run starts from.
     """
 
     kind: str
@@ -65,6 +66,11 @@ class Plan:
     def noises(self) -> int:
         """How many unit noises beyond the start it draws."""
         return max((slot.index for row in self.rows for slot, _ in row.terms if slot.kind == "n"), default=0)
+
+    @property
+    def asks_for_negatives(self) -> bool:
+        """Whether a row weighs what the denoiser says without the prompt."""
+        return any(slot.kind == "u" for row in self.rows for slot, _ in row.terms)
 
     def last_uses(self) -> dict[Slot, int]:
         """Slot -> the last row that weighs it; what the rows never weigh is not in it."""
@@ -130,7 +136,7 @@ class Plan:
 
 def _slot(text: str) -> Slot:
     kind, index = text[:1], text[1:]
-    if kind not in ("x", "d", "n") or not index.isdecimal():
+    if kind not in ("x", "d", "u", "n") or not index.isdecimal():
         raise ValueError(f"unknown term {text!r}")
     return Slot(kind, int(index))
 

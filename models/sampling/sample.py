@@ -32,6 +32,7 @@ def run(
 ) -> Tensor:
     """The state that `plan` makes of the start `x` [B, ...], by D(x, sigma) -> x0 and noise(id) -> unit normals.
 
+    For a plan that asks for negatives D gives a pair, x0 and what it would be without the prompt.
     `observe(done, total, x0)` hears of each evaluation one evaluation late, with a picture of x0 if `pictures`.
     Raises `watch.NonFinite` if D returns NaN or infinity.
     """
@@ -39,7 +40,7 @@ def run(
     errors = recorder.error_rows if recorder else {}
     for index, (_, terms) in errors.items():
         last_use |= {slot: max(index + 1, last_use.get(slot, 0)) for slot, _ in terms}
-    slots = {START: x}
+    slots, pairs = {START: x}, plan.asks_for_negatives
     watch = Watch(plan.evaluations, x.device, observe, pictures)
     for index, row in enumerate(plan.rows):
         for slot, _ in row.terms:
@@ -50,10 +51,11 @@ def run(
             del slots[slot]
         if index == plan.evaluations:
             break
-        x0 = D(state, row.sigma).to(state.dtype)
-        for slot, value in ((Slot("x", index), state), (Slot("d", index), x0)):
-            if slot in last_use:
-                slots[slot] = value
+        answers = D(state, row.sigma) if pairs else (D(state, row.sigma),)
+        x0, *negative = (answer.to(state.dtype) for answer in answers)
+        for kind, value in zip("xdu", (state, x0, *negative), strict=False):
+            if Slot(kind, index) in last_use:
+                slots[Slot(kind, index)] = value
         watch.record(index, row.sigma, x0)
         if recorder is not None:
             recorder.record(index, x0, _weighted_sum(errors[index][1], slots) if index in errors else None)
@@ -127,10 +129,18 @@ def sample(
     if noise is None and (x is None or mask is not None):
         noise = streams(0)
     if x is None:
-        _warn_of_an_unusual_start(denoiser, sigmas[0], image)
+        warn_of_an_unusual_start(denoiser, sigmas[0], image)
         x = noise * sigmas[0] if image is None else noised(space, image, sigmas[0], noise)
     levels = [row.sigma for row in plan.rows[:-1]]
-    D = guided(denoiser, levels, (batch, *shape), positive=cond, negative=negative, scale=guidance)
+    D = guided(
+        denoiser,
+        levels,
+        (batch, *shape),
+        positive=cond,
+        negative=negative,
+        scale=guidance,
+        pairs=plan.asks_for_negatives,
+    )
     if mask is not None:
         D = keeping(D, space, image, mask, noise)
     state = run(plan, D, x, streams, observe=observe, pictures=pictures, recorder=recorder)
@@ -178,7 +188,8 @@ def _device_and_dtype(denoiser: Any, x: Tensor | None, *others: Tensor | None) -
     return getattr(denoiser, "device", device), dtype
 
 
-def _warn_of_an_unusual_start(denoiser: Any, sigma: float, image: Tensor | None) -> None:
+def warn_of_an_unusual_start(denoiser: Any, sigma: float, image: Tensor | None) -> None:
+    """Warn of a σ to start from that the denoiser does not know, or that is below pure noise without an `image`."""
     sigma_max = getattr(denoiser, "sigma_max", None)
     if sigma_max is not None and sigma > 1.5 * sigma_max:
         warnings.warn(

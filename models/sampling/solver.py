@@ -9,7 +9,7 @@ from typing import Any
 
 from ..denoising.space import VE, Space
 from .plan import Plan
-from .solvers import exponential, multistep, runge_kutta, stochastic
+from .solvers import cfg_pp, exponential, multistep, runge_kutta, stochastic
 from .symbol import trace
 
 BOUNDS = {"order": (1, 4), "eta": (0.0, 100.0), "s_noise": (0.0, 100.0), "r": (0.01, 1.0)}
@@ -41,8 +41,19 @@ class Solver:
     def stochastic(self) -> bool:
         return "W" in inspect.signature(self.function).parameters
 
-    def __call__(self, D: Callable, x: Any, steps: Any, space: Space, W: Callable, **knobs: Any) -> Any:
-        """Run on symbols or on tensors: D(x, sigma) -> x0, W(high, low) -> unit noise, `steps` a `symbol.Steps`."""
+    @property
+    def asks_for_negatives(self) -> bool:
+        """Whether it wants to know what the denoiser says without the prompt (CFG++)."""
+        return "U" in inspect.signature(self.function).parameters
+
+    def __call__(
+        self, D: Callable, x: Any, steps: Any, space: Space, W: Callable, U: Callable | None = None, **knobs: Any
+    ) -> Any:
+        """Run on symbols or on tensors.
+
+        D(x, sigma) -> x0, W(high, low) -> unit noise, U() -> x0 without the prompt at the state that D was asked about
+        last, `steps` a `symbol.Steps`. The function gets of space, W and U those that it names.
+        """
         for knob, value in knobs.items():
             if knob not in self.knobs:
                 raise ValueError(f"unknown knob {knob!r}: this solver has {', '.join(self.knobs) or 'none'}")
@@ -51,9 +62,9 @@ class Solver:
             low, high = BOUNDS.get(knob, (value, value))
             if not low <= value <= high:
                 raise ValueError(f"{knob} should be from {low:g} to {high:g}, and is {value:g}")
-        if self.stochastic:
-            knobs |= {"space": space, "W": W}
-        return self.function(D, x, steps, **knobs)
+        offered = {"space": space, "W": W, "U": U}
+        named = inspect.signature(self.function).parameters
+        return self.function(D, x, steps, **{name: offered[name] for name in offered if name in named}, **knobs)
 
 
 SOLVERS: dict[str, Solver] = {
@@ -74,6 +85,10 @@ SOLVERS: dict[str, Solver] = {
     "dpm_2": Solver(runge_kutta.dpm_2, 2, 2, "midpoint in log σ, two evaluations a step"),
     "dpmpp_sde": Solver(stochastic.dpmpp_sde, 2, 2, "adds noise, two evaluations a step"),
     "ddpm": Solver(stochastic.ddpm, 1, 1, "the original ancestral chain"),
+    "euler_cfg_pp": Solver(cfg_pp.euler_cfg_pp, 1, 1, "guided with CFG++: guidance from 0.2 to 1"),
+    "euler_ancestral_cfg_pp": Solver(
+        cfg_pp.euler_ancestral_cfg_pp, 1, 1, "CFG++, and noise each step: guidance from 0.2 to 1"
+    ),
     "lcm": Solver(stochastic.lcm, 0, 1, "for consistency models: 4 to 8 steps"),
 }
 
@@ -89,7 +104,7 @@ def plan(name: str, sigmas: Sequence[float], space: Space = VE, **knobs: Any) ->
     space.check(sigmas)
     solver = SOLVERS[name]
 
-    def run(D: Callable, x: Any, steps: Any, W: Callable) -> Any:
-        return solver(D, x, steps, space, W, **knobs)
+    def run(D: Callable, x: Any, steps: Any, W: Callable, U: Callable) -> Any:
+        return solver(D, x, steps, space, W, U, **knobs)
 
     return trace(run, sigmas, name, space.name)

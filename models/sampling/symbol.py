@@ -71,9 +71,10 @@ class _Row(NamedTuple):
 
 
 def trace(solver: Callable[..., Symbol], sigmas: Sequence[float], name: str, space: str) -> Plan:
-    """The Plan of `solver(D, x, steps, W)` on `sigmas`.
+    """The Plan of `solver(D, x, steps, W, U)` on `sigmas`.
 
-    D(x, sigma) -> the denoiser's output at state x; W(high, low) -> a unit Brownian increment between two σ's.
+    D(x, sigma) -> the denoiser's output at state x; U() -> what it says there without the prompt; W(high, low) -> a
+    unit Brownian increment between two σ's.
     """
     steps = Steps(sigmas)
     rows: list[_Row] = []
@@ -88,10 +89,13 @@ def trace(solver: Callable[..., Symbol], sigmas: Sequence[float], name: str, spa
         x.weights = {Slot("x", state): 1.0}
         return Symbol({Slot("d", state): 1.0})
 
+    def U() -> Symbol:
+        return Symbol({Slot("u", len(rows) - 1): 1.0})
+
     def W(high: float, low: float) -> Symbol:
         return Symbol({Increment(high, low): 1.0})
 
-    close_row(solver(D, Symbol({START: 1.0}), steps, W), sigmas[-1])
+    close_row(solver(D, Symbol({START: 1.0}), steps, W, U), sigmas[-1])
     atoms = Atoms(key for row in rows for key in row.weights if isinstance(key, Increment))
     return Plan(name, space, tuple(sigmas), tuple(_plain(row, atoms) for row in rows))
 

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from ..denoising import pixels
 from .analysis import error_rows
 from .plan import Plan
 
 MOST_FRAMES = 32
 MOST_BYTES = 64 * 2**20
 
+Decode = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""x0 [B, C, H, W] -> straight colours [B, H, W, 3] and alpha [B, H, W], float32 in 0..1."""
+
+RGB: Decode = partial(pixels.decode, channels="rgb")
+
 
 @dataclass(frozen=True)
 class Trace:
     """The denoiser outputs of sample 0 along a run: `frames` [F, C, H, W] float16 on the CPU, with the row of each.
 
-    `channels` tells `pixels.decode` what they are. `errors` has the local error of each step: how far it went from
+    `decode` makes pictures of them. `errors` has the local error of each step: how far it went from
     where a corrector would have gone, root mean square over all samples, None where it cannot be told (`error_rows`).
     """
 
     frames: Tensor
     rows: tuple[int, ...]
     plan: Plan
-    channels: str
+    decode: Decode
     errors: tuple[float | None, ...]
 
     @property
@@ -40,8 +48,8 @@ class Recorder:
     `error_rows` tells the loop which sums of its slots to hand over.
     """
 
-    def __init__(self, plan: Plan, channels: str = "rgb"):
-        self.plan, self.channels = plan, channels
+    def __init__(self, plan: Plan, decode: Decode = RGB):
+        self.plan, self.decode = plan, decode
         self.wanted: set[int] | None = None
         self.frames: dict[int, Tensor] = {}
         self.error_rows = error_rows(plan)
@@ -61,4 +69,4 @@ class Recorder:
         frames = torch.stack(list(self.frames.values())).cpu()
         errors = [self.errors.get(step) for step in range(self.plan.steps)]
         told = tuple(None if error is None else error.item() for error in errors)
-        return Trace(frames, tuple(self.frames), self.plan, self.channels, told)
+        return Trace(frames, tuple(self.frames), self.plan, self.decode, told)

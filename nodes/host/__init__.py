@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
+    from torch import Tensor
 
     from ...models.denoising.denoiser import Denoiser
+    from ...models.denoising.guidance import Guidance
     from ...models.denoising.space import Space
 
 
@@ -21,6 +23,83 @@ class Progress(Protocol):
 
     def update(self, done: int, preview: Image.Image | None = None) -> None:
         """Show that `done` of the total is done, with a picture of the state if there is one."""
+
+
+Run = Callable[["Callable[[Tensor, float], Tensor]", "Tensor"], "Tensor"]
+"""run(D, x): what walks a state down with D(x, sigma) -> x0."""
+
+
+class Facts(NamedTuple):
+    """What there is to know of a MODEL: its noise levels, and its latents [B, channels, height, width].
+
+    `dimensions` is 2 for pictures and 3 for videos, `downscale` the pixels of a latent's side, `side` the size that it
+    draws best, in pixels.
+    """
+
+    space: Space
+    sigma_min: float
+    sigma_max: float
+    channels: int
+    dimensions: int
+    downscale: int
+    side: int
+
+
+class Models(Protocol):
+    """What a node may do with the MODELs and VAEs of a host."""
+
+    def facts(self, model: Any) -> Facts:
+        """What kind of MODEL it is."""
+
+    def sigma_table(self, model: Any) -> list[float]:
+        """Its ascending σ's."""
+
+    def space_inside(self, model: Any) -> Space:
+        """The space of the model that a SAMPLER's function is called with."""
+
+    def catching_negatives(self, extra_args: dict) -> tuple[dict, Callable[[], Tensor]]:
+        """The `extra_args` of a SAMPLER's function, changed, and what then gives the last x0 without the prompt."""
+
+    def fitted(self, model: Any, samples: Tensor) -> Tensor:
+        """A LATENT's samples, with the channels that the MODEL has where they are empty."""
+
+    def draw(
+        self,
+        model: Any,
+        run: Run,
+        *,
+        positive: list,
+        negative: list,
+        guidance: Guidance,
+        scale: float,
+        sigmas: Tensor,
+        seed: int,
+        noise: Tensor,
+        latent: Tensor,
+        mask: Tensor | None,
+        pairs: bool,
+    ) -> Tensor:
+        """Samples for a LATENT wire, by `run` with the MODEL guided, its patches, hooks and areas acting.
+
+        With `pairs` D gives x0 and what it would be without the prompt.
+        `noise` and `latent` [B, C, H, W]: unit normals, and what to start from, zeros for nothing. `mask` [B, 1, h, w]:
+        1 is repainted. Of `run`, x0 and state are in the MODEL's own scale.
+        """
+
+    def to_wire(self, model: Any, x0: Tensor) -> Tensor:
+        """x0 of a run, as it travels on LATENT wires."""
+
+    def from_wire(self, model: Any, samples: Tensor) -> Tensor:
+        """Samples of a LATENT wire, as they are in a run."""
+
+    def rough(self, model: Any, x0: Tensor) -> Tensor:
+        """x0 of a run as small colours [B, h, w, 3] in 0..1: a rough view that costs nothing."""
+
+    def encode(self, vae: Any, rgb: Tensor) -> Tensor:
+        """Colours [B, H, W, 3] -> samples for a LATENT wire."""
+
+    def decode(self, vae: Any, samples: Tensor) -> Tensor:
+        """Samples of a LATENT wire -> colours [B, H, W, 3], float32, on the CPU."""
 
 
 class Host(Protocol):
@@ -44,11 +123,9 @@ class Host(Protocol):
     def load(self, denoiser: Denoiser) -> None:
         """Bring the weights of an adopted denoiser to `device()`; the host may evict them once the node has run."""
 
-    def sigma_table(self, model: Any) -> list[float]:
-        """The ascending σ's of what travels on this host's MODEL wires."""
-
-    def space(self, model: Any) -> Space:
-        """The space of the model that a SAMPLER's function is called with."""
+    @property
+    def models(self) -> Models:
+        """Its MODELs and VAEs. Raises ValueError if this host has none."""
 
     def sampler(self, function: Callable) -> Any:
         """The object that travels on this host's SAMPLER wires, with `function` as its `sampler_function`."""

@@ -1,19 +1,18 @@
-"""ComfyUI as a host. The only file that imports anything of ComfyUI's."""
+"""ComfyUI as a host. Beside it only comfyui_models.py and comfyui_routes.py import anything of ComfyUI's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import comfy.model_management
 import comfy.model_patcher
-import comfy.model_sampling
 import comfy.samplers
 import comfy.utils
 import folder_paths
 
-from ...models.denoising.space import FLOW, VE, Space
+from .comfyui_models import ComfyModels
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +36,8 @@ class ComfyProgress:
 
 class ComfyHost:
     """Progress, interrupts, folders and memory through ComfyUI's own modules."""
+
+    models = ComfyModels()
 
     def __init__(self) -> None:
         folder_paths.add_model_folder_path("varifold", str(Path(folder_paths.models_dir) / "varifold"))
@@ -71,13 +72,6 @@ class ComfyHost:
     def load(self, denoiser: Denoiser) -> None:
         # Plain layers cannot run half loaded: only ComfyUI's own cast their weights on the way.
         comfy.model_management.load_models_gpu([denoiser.patcher], force_full_load=True)
-
-    def sigma_table(self, model: Any) -> list[float]:
-        return model.get_model_object("model_sampling").sigmas.cpu().double().tolist()
-
-    def space(self, model: Any) -> Space:
-        sampling = model.inner_model.inner_model.model_sampling
-        return FLOW if isinstance(sampling, comfy.model_sampling.CONST) else VE
 
     def sampler(self, function: Callable) -> comfy.samplers.KSAMPLER:
         return comfy.samplers.KSAMPLER(function)

@@ -13,6 +13,9 @@ CONTRACT = {
         "",
         "denoiser:VARIFOLD_DENOISER report:STRING",
     ),
+    "VarifoldFromModel": ("model:MODEL", "vae:VAE", "denoiser:VARIFOLD_DENOISER"),
+    "VarifoldNoise": ("seed:INT", "", "noise:NOISE"),
+    "VarifoldToy": ("shape:COMBO modes:INT spread:FLOAT space:COMBO", "", "denoiser:VARIFOLD_DENOISER"),
     "VarifoldPrompt": (
         "denoiser:VARIFOLD_DENOISER text:STRING unknown:COMBO",
         "",
@@ -59,6 +62,8 @@ MENUS = {
     ("VarifoldLoadDenoiser", "file"): ["Varifold pixel art (embedded)"],
     ("VarifoldLoadDenoiser", "precision"): ["auto", "float32", "bfloat16", "float16"],
     ("VarifoldLoadDenoiser", "prediction"): ["auto", "edm", "eps", "v", "x0", "flow"],
+    ("VarifoldToy", "shape"): ["moons", "rings", "spiral", "mixture"],
+    ("VarifoldToy", "space"): ["ve", "flow"],
     ("VarifoldPrompt", "unknown"): ["nearest", "skip", "error"],
     ("VarifoldSchedule", "curve"): (
         ["karras", "exponential", "polyexponential", "linear", "cosine", "simple", "normal", "vp", "drawn"]

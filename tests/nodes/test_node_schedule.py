@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def test_betas_and_terminal_snr_choose_the_table(levels):
 
 def test_a_model_gives_range_and_table(levels, monkeypatch, host):
     table = [0.1 * (index + 1) for index in range(100)]
-    monkeypatch.setattr(type(host), "sigma_table", lambda self, model: table)
+    monkeypatch.setattr(type(host), "models", SimpleNamespace(sigma_table=lambda model: table))
     assert levels(steps=5, model="m")[[0, -2]].tolist() == pytest.approx([10.0, 0.1])
     assert levels("simple", steps=5, model="m").tolist() == pytest.approx([10, 8, 6, 4, 2, 0])
     assert levels(steps=5, model="m", sigma_max=3.0)[0] == 3

@@ -1,6 +1,7 @@
 """Solver: the choice on a SAMPLER wire, and the function that ComfyUI's custom samplers call."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ class FakeModel:
 
 @pytest.fixture(params=[VE, FLOW], ids=lambda space: space.name)
 def space(request, host, monkeypatch):
-    monkeypatch.setattr(type(host), "space", lambda self, model: request.param)
+    monkeypatch.setattr(type(host), "models", SimpleNamespace(space_inside=lambda model: request.param))
     return request.param
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from varifold.models.sampling import solver
-from varifold.models.sampling.trace import Trace
+from varifold.models.sampling.trace import Recorder, Trace
 from varifold.nodes import trace as module
 from varifold.nodes.drawing import cells
 
@@ -116,13 +116,13 @@ def test_the_browser_gets_every_frame_with_its_weight_and_error(trace, shown):
 
 
 def transparent(seen):
-    rgb, alpha = module.pixels.decode(seen.frames, seen.channels)
+    rgb, alpha = seen.decode(seen.frames)
     return rgb, 1 - alpha
 
 
 def test_the_strip_of_big_pictures_is_small(shown):
     plan = solver.plan("euler", [2.0, 1.0, 0.0])
-    big = Trace(torch.zeros(2, 3, 600, 900, dtype=torch.float16), (0, 1), plan, "rgb", (0.1, None))
+    big = Trace(torch.zeros(2, 3, 600, 900, dtype=torch.float16), (0, 1), plan, Recorder(plan).decode, (0.1, None))
     told, frames = shown(big)
     assert told["strip"].startswith("data:image/jpeg") and len(told["strip"]) < 20_000
     assert {frame.size for frame in frames} == {(256, 171)}

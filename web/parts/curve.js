@@ -40,9 +40,10 @@ export class Curve {
     new ResizeObserver(() => this.fit()).observe(this.drawing);
   }
 
-  // answer: {sigmas, log_snr} or {error}; points: [[position, σ], ...] that can be dragged, or null.
+  // answer: {sigmas, log_snr} or {error}; points: [[position, σ], ...] that can be dragged, or null. Those left of 0 are
+  // not shown.
   show(answer, points) {
-    this.points = points;
+    if (!answer.error || !points) this.points = points;
     this.readout.className = answer.error ? "error" : "";
     if (answer.error) {
       this.readout.textContent = answer.error;
@@ -82,7 +83,7 @@ export class Curve {
   // The lowest and highest level of all that is drawn; what is infinite is drawn at the edge.
   range() {
     const all = [this.answer, this.kept].filter(Boolean).flatMap((answer) => this.levels(answer));
-    const dragged = this.points && this.shown === "sigmas" ? this.points.map(([, sigma]) => Math.log(sigma)) : [];
+    const dragged = this.points && this.shown === "sigmas" ? this.points.filter(([x]) => x >= 0).map(([, sigma]) => Math.log(sigma)) : [];
     const finite = [...all, ...dragged].filter((level) => Number.isFinite(level));
     const [low, high] = finite.length ? [Math.min(...finite), Math.max(...finite)] : [0, 1];
     const room = Math.max(0.05 * (high - low), high === low ? 1 : 0, 1e-6);
@@ -135,10 +136,11 @@ export class Curve {
   }
 
   handles() {
-    return this.points.map(([position, sigma], index) => {
+    return this.points.flatMap(([position, sigma], index) => {
+      if (position < 0) return [];
       const [cx, cy] = this.place(position, Math.log(sigma));
       const name = index === this.held ? "handle held" : "handle";
-      return make("circle", { class: name, cx, cy, r: 5 }, make("title", {}, `${short(position)}: σ ${short(sigma)}`));
+      return make("circle", { class: name, cx, cy, r: 5 }, make("title", {}, `σ ${short(sigma)}`));
     });
   }
 
@@ -215,7 +217,8 @@ export class Curve {
   drag(position, sigma) {
     const [before, after] = [this.points[this.held - 1], this.points[this.held + 1]];
     const gap = 0.005;
-    const x = before && after ? Math.min(after[0] - gap, Math.max(before[0] + gap, position)) : before ? 1 : 0;
+    const own = this.points[this.held][0];
+    const x = before && after ? Math.min(after[0] - gap, Math.max(before[0] + gap, position)) : own;
     const y = Math.min(before ? before[1] * 0.99 : Infinity, Math.max(after ? after[1] * 1.01 : LOWEST, sigma));
     this.change(this.points.map((point, index) => (index === this.held ? [x, y] : point)));
   }
@@ -223,7 +226,7 @@ export class Curve {
   change(points) {
     this.points = points;
     this.draw();
-    this.moved(points.map(([position, sigma]) => [Number(position.toFixed(4)), Number(sigma.toPrecision(5))]));
+    this.moved(points);
   }
 
   // Arrow keys walk along the steps and read them out.

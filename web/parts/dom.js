@@ -24,6 +24,7 @@ export function useStyle() {
 export function addPart(node, name, element, height) {
   useStyle();
   element.classList.add("varifold");
+  element.dataset.captureWheel = "true"; // what is scrolled in it, once clicked, does not zoom the canvas
   for (const event of ["pointerdown", "wheel", "contextmenu", "dblclick"]) {
     element.addEventListener(event, (happened) => happened.stopPropagation());
   }

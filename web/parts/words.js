@@ -37,10 +37,11 @@ export class Words {
     this.element = make("div", { class: "varifold-prompt" }, this.read, this.offers);
   }
 
-  // reading: [[word, known or null], ...] or {error}.
+  // reading: {words: [[word, known or null], ...]}, {hint} or {error}.
   show(reading) {
-    if (reading.error) {
-      this.read.replaceChildren(make("span", { class: "unknown" }, reading.error));
+    if (!reading.words) {
+      const name = reading.error ? "unknown" : "hint";
+      this.read.replaceChildren(make("span", { class: name }, reading.error ?? reading.hint));
       return;
     }
     const chips = reading.words.map(([word, known]) =>

@@ -1,0 +1,100 @@
+"""Drawing with a MODEL of the host's: the host guides it, and our loop walks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from . import wires
+from .host import current
+from .model import ModelDenoiser
+from .order import Drawn, Order
+from .preview import watch
+from .resize import cover
+from .start import mask_for, refuse_a_lonely, repeated, start_noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def draw_with_model(denoiser: ModelDenoiser, order: Order) -> Drawn:
+    """Raises ValueError for inputs that do not fit the MODEL."""
+    from ..models import Recorder, run
+    from ..models.sampling.noise import Noise
+    from ..models.sampling.sample import warn_of_an_unusual_start
+
+    if order.vae is not None:
+        denoiser = replace(denoiser, vae=order.vae)
+    if order.positive is None:
+        raise ValueError("a MODEL draws by a prompt: wire positive, of CLIPTextEncode for instance")
+    if order.negative is None and (order.guidance != 1 or order.plan.asks_for_negatives):
+        raise ValueError("guidance pulls away from negative: wire it, or set guidance to 1 and take no CFG++ solver")
+
+    models, plan = current().models, order.plan
+    latent, indices, mask = _start_of(denoiser, order)
+    batch, shape = latent.shape[0], tuple(latent.shape[1:])
+    streams = indices or range(batch)
+    given = None if order.noise is None else start_noise(order.noise, batch, shape, indices)
+    warn_of_an_unusual_start(denoiser, plan.sigmas[0], latent if latent.any() else None)
+
+    recorder = Recorder(plan, denoiser.pictures)
+    watching = watch(plan.evaluations, denoiser.glimpse)
+
+    def walk(D, x: Tensor) -> Tensor:
+        noise = Noise(order.seed, streams, x.shape[1:], x.device, x.dtype)
+        return run(plan, D, x, noise, recorder=recorder, **watching)
+
+    samples = models.draw(
+        denoiser.model,
+        walk,
+        positive=order.positive,
+        negative=order.positive if order.negative is None else order.negative,
+        guidance=denoiser.guidance,
+        scale=order.guidance,
+        sigmas=wires.sigmas_out(plan.sigmas),
+        seed=order.seed,
+        noise=Noise(order.seed, streams, shape)(0) if given is None else given,
+        latent=latent,
+        mask=mask,
+        pairs=plan.asks_for_negatives,
+    )
+    kept = {name: value for name, value in (order.latent or {}).items() if name == "noise_mask"}
+    wire = {**kept, "samples": samples.cpu(), **({} if indices is None else {"batch_index": indices})}
+    return Drawn(*denoiser.finished(samples), wire, recorder.trace(), _notes(denoiser))
+
+
+def _notes(denoiser: ModelDenoiser) -> list[str]:
+    return [] if denoiser.vae else ["image: a rough view of the latent; wire a vae for the picture itself"]
+
+
+def _start_of(denoiser: ModelDenoiser, order: Order) -> tuple[Tensor, list[int] | None, Tensor | None]:
+    """The latent to start from, zeros for nothing, the numbers of its noise streams, and the mask."""
+    import torch
+
+    facts, models = denoiser.facts, current().models
+    if order.latent is not None:
+        if order.image is not None:
+            raise ValueError("image and latent are both wired: a run starts from one of them")
+        samples = models.fitted(denoiser.model, wires.latent_in(order.latent))
+        if samples.shape[1] != facts.channels:
+            raise ValueError(f"this MODEL works on {facts.channels} channels, and the LATENT has {samples.shape[1]}")
+        mask = order.latent.get("noise_mask") if order.mask is None else order.mask
+        size = tuple(side * facts.downscale for side in samples.shape[-2:])
+        return samples, wires.indices_in(order.latent), mask_for(samples.shape[0], size, mask)
+    if order.image is not None:
+        if denoiser.vae is None:
+            raise ValueError("to rework a picture with a MODEL wire a vae, here or into From Model")
+        rgb = repeated(wires.image_in(order.image)[0], order.batch)
+        size = _size(order, facts.downscale, *(side - side % facts.downscale for side in rgb.shape[1:3]))
+        rgb = cover(rgb.movedim(-1, 1), size, enlarge="bicubic").movedim(1, -1).clamp(0, 1)
+        return models.encode(denoiser.vae, rgb), None, mask_for(len(rgb), size, order.mask)
+    refuse_a_lonely(order.mask)
+    height, width = _size(order, facts.downscale, facts.side, facts.side)
+    return torch.zeros(order.batch, facts.channels, height // facts.downscale, width // facts.downscale), None, None
+
+
+def _size(order: Order, multiple: int, own_height: int, own_width: int) -> tuple[int, int]:
+    height, width = order.height or own_height, order.width or own_width
+    if height % multiple or width % multiple or not (height and width):
+        raise ValueError(f"this MODEL takes sizes that are multiples of {multiple}, not {width}×{height}")
+    return height, width

@@ -1,0 +1,321 @@
+"""MODELs of the shapes that people use, with ComfyUI's own nets, small and random; and what goes with them."""
+
+import copy
+
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.model_base
+import comfy.model_patcher
+import comfy.sd
+import comfy.supported_models
+import comfy.taesd.taesd
+import torch
+
+CPU = torch.device("cpu")
+CONTEXT, POOLED = 32, 16
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 32,
+    "num_res_blocks": [1, 1],
+    "channel_mult": [1, 2],
+    "transformer_depth": [1, 1],
+    "transformer_depth_middle": 1,
+    "transformer_depth_output": [1, 1, 1, 1],
+    "context_dim": CONTEXT,
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": False,
+    "adm_in_channels": None,
+    "legacy": False,
+}
+XL = UNET | {
+    "transformer_depth": [0, 1],
+    "transformer_depth_output": [0, 0, 1, 1],
+    "use_linear_in_transformer": True,
+    "num_classes": "sequential",
+    "adm_in_channels": POOLED + 6 * 256,
+}
+FLUX = {
+    "in_channels": 16,
+    "out_channels": 16,
+    "vec_in_dim": POOLED,
+    "context_in_dim": CONTEXT,
+    "hidden_size": 32,
+    "mlp_ratio": 2.0,
+    "num_heads": 2,
+    "depth": 1,
+    "depth_single_blocks": 1,
+    "axes_dim": [4, 6, 6],
+    "theta": 10000,
+    "patch_size": 2,
+    "qkv_bias": True,
+    "guidance_embed": True,
+    "txt_ids_dims": [],
+}
+
+
+def randomised(net, seed):
+    """The net with every parameter random, of the usual sizes: nothing is left at zero."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in net.parameters():
+        values = torch.randn(parameter.shape, generator=generator)
+        if parameter.ndim > 1:
+            values /= parameter[0].numel() ** 0.5
+        else:
+            values = (parameter.std() == 0) * (parameter.mean() == 1) + 0.1 * values
+        parameter.data.copy_(values)
+    return net
+
+
+def sd15(config, model_type=comfy.model_base.ModelType.EPS):
+    return comfy.model_base.BaseModel(config(comfy.supported_models.SD15, UNET), model_type)
+
+
+def sd15_v(config):
+    return sd15(config, comfy.model_base.ModelType.V_PREDICTION)
+
+
+def sdxl(config):
+    return comfy.model_base.SDXL(config(comfy.supported_models.SDXL, XL))
+
+
+def flux(config):
+    return comfy.model_base.Flux(config(comfy.supported_models.Flux, FLUX))
+
+
+KINDS = {make.__name__: make for make in (sd15, sd15_v, sdxl, flux)}
+
+
+def unit_outputs(net, channels, **conds):
+    """Scales the last layer, so that outputs for unit normals are of their size."""
+    last = net.final_layer.linear if hasattr(net, "final_layer") else net.out[2]
+    x = torch.randn(2, channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    y = torch.ones(2, net.adm_in_channels) if getattr(net, "adm_in_channels", None) else torch.ones(2, POOLED)
+    spread = net(x, torch.full((2,), 500.0), torch.ones(2, 4, CONTEXT), y, **conds).std()
+    for parameter in last.parameters():
+        parameter.data /= spread
+
+
+class ProbeShapedModel:
+    FUNCTION = "make"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("MODEL",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        dtype = (list(DTYPES), {"default": "float32"})
+        return {"required": {"kind": (list(KINDS),)}, "optional": {"dtype": dtype, "seed": ("INT", {"default": 3})}}
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def make(self, kind, dtype="float32", seed=3):
+        def config(family, unet):
+            made = family(unet)
+            made.set_inference_dtype(torch.float32, None)
+            return made
+
+        model = KINDS[kind](config)
+        net = randomised(model.diffusion_model, seed)
+        if kind == "flux":
+            unit_outputs(net, 16, guidance=torch.full((2,), 3.5))
+        else:
+            unit_outputs(net, 4)
+        net.to(DTYPES[dtype])
+        net.dtype = DTYPES[dtype]
+        return (comfy.model_patcher.ModelPatcher(model, load_device=CPU, offload_device=CPU),)
+
+
+class ProbeText:
+    """What a text encoder gives, for any of the kinds."""
+
+    FUNCTION = "encode"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("CONDITIONING",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"seed": ("INT", {"default": 0}), "tokens": ("INT", {"default": 7})}}
+
+    def encode(self, seed, tokens):
+        generator = torch.Generator().manual_seed(seed)
+        words = torch.randn(1, tokens, CONTEXT, generator=generator)
+        pooled = torch.randn(1, POOLED, generator=generator)
+        return ([[words, {"pooled_output": pooled}]],)
+
+
+class ProbeVAE:
+    """A real VAE with the small net of TAESD."""
+
+    FUNCTION = "make"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("VAE",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"channels": ("INT", {"default": 4})}}
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def make(self, channels):
+        net = comfy.taesd.taesd.TAESD(latent_channels=channels)
+        for part in (net.taesd_encoder, net.taesd_decoder):
+            randomised(part, 5)
+        return (comfy.sd.VAE(sd=net.state_dict()),)
+
+
+class ProbeControlNet:
+    """A ControlNet for the U-Net kinds; its layers are not zero."""
+
+    FUNCTION = "make"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("CONTROL_NET",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"kind": (["sd15", "sdxl"],)}}
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def make(self, kind):
+        heads = {"num_heads": 8} if kind == "sd15" else {"num_head_channels": 64}
+        config = {"sd15": UNET, "sdxl": XL}[kind] | heads | {"hint_channels": 3, "dtype": torch.float32}
+        del config["out_channels"]
+        net = randomised(comfy.cldm.cldm.ControlNet(**config), 9)
+        return (comfy.controlnet.ControlNet(net, load_device=CPU),)
+
+
+class ProbeCalls:
+    """Patches a MODEL to count its calls, the number of conditions in each, and to multiply what it says."""
+
+    FUNCTION = "patch"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("MODEL",)
+    calls: dict = {}
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "name": ("STRING",), "gain": ("FLOAT", {"default": 1.0})}}
+
+    def patch(self, model, name, gain):
+        calls = self.calls[name] = []
+
+        def wrapper(apply_model, args):
+            calls.append(len(args["cond_or_uncond"]))
+            return gain * apply_model(args["input"], args["timestep"], **args["c"])
+
+        model = model.clone()
+        model.set_model_unet_function_wrapper(wrapper)
+        return (model,)
+
+
+class ProbeTellCalls:
+    FUNCTION = "tell"
+    CATEGORY = "probe"
+    OUTPUT_NODE = True
+    RETURN_TYPES = ()
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"name": ("STRING",), "after": ("LATENT",)}}
+
+    def tell(self, name, after):
+        return {"ui": {"calls": ProbeCalls.calls[name]}}
+
+
+class ProbeRescale:
+    """Lin et al. (2023), eq. 16, on x0: what the rescaling guidance of ours should say."""
+
+    FUNCTION = "patch"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("MODEL",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "phi": ("FLOAT",)}}
+
+    def patch(self, model, phi):
+        def rescale(args):
+            positive, negative = args["cond_denoised"], args["uncond_denoised"]
+            x0 = negative + args["cond_scale"] * (positive - negative)
+            spread = [picture.std(dim=(1, 2, 3), keepdim=True) for picture in (positive, x0)]
+            return args["input"] - (phi * x0 * spread[0] / spread[1] + (1 - phi) * x0)
+
+        model = model.clone()
+        model.set_model_sampler_cfg_function(rescale)
+        return (model,)
+
+
+class ProbeBreak:
+    """A MODEL that says NaN from a noise level down."""
+
+    FUNCTION = "patch"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("MODEL",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "below": ("FLOAT",)}}
+
+    def patch(self, model, below):
+        def wrapper(apply_model, args):
+            said = apply_model(args["input"], args["timestep"], **args["c"])
+            return said * float("nan") if args["timestep"][0] < below else said
+
+        model = model.clone()
+        model.set_model_unet_function_wrapper(wrapper)
+        return (model,)
+
+
+class ProbeLatent:
+    """A LATENT of any shape, with more than one part if `parts` is."""
+
+    FUNCTION = "make"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("LATENT",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"shape": ("STRING",), "level": ("FLOAT",), "parts": ("INT", {"default": 1})}}
+
+    def make(self, shape, level, parts):
+        generator = torch.Generator().manual_seed(1)
+        size = [int(side) for side in shape.split()]
+        samples = level * torch.randn(size, generator=generator)
+        if parts > 1:
+            samples = comfy.nested_tensor.NestedTensor([samples, copy.deepcopy(samples)])
+        return ({"samples": samples},)
+
+
+class ProbePicture:
+    """A picture of smooth random colours."""
+
+    FUNCTION = "make"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("IMAGE",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        sides = {"width": ("INT", {"default": 64}), "height": ("INT", {"default": 48})}
+        return {"required": {**sides, "batch": ("INT", {"default": 1}), "seed": ("INT", {"default": 0})}}
+
+    def make(self, width, height, batch, seed):
+        colours = torch.rand(batch, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+        picture = torch.nn.functional.interpolate(colours, (height, width), mode="bicubic")
+        return (picture.clamp(0, 1).movedim(1, -1),)
+
+
+NODES = (
+    ProbeShapedModel,
+    ProbeText,
+    ProbeVAE,
+    ProbeControlNet,
+    ProbeCalls,
+    ProbeTellCalls,
+    ProbeRescale,
+    ProbeBreak,
+    ProbeLatent,
+    ProbePicture,
+)
