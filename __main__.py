@@ -88,6 +88,7 @@ def _add_studio(verbs: argparse._SubParsersAction) -> None:
     studio.add_argument(
         "--listen",
         metavar="ADDRESS",
+        type=_address,
         default="127.0.0.1",
         help="address to listen on; anything but the default lets other machines in (default: 127.0.0.1)",
     )
@@ -101,6 +102,12 @@ def _add_studio(verbs: argparse._SubParsersAction) -> None:
     studio.add_argument("--base-path", metavar="/PATH", type=_base_path, default="", help="path the page lies under")
     studio.add_argument("--frontend", metavar="DIR", type=Path, help="folder of another version of the front end")
     studio.set_defaults(act=_studio, debug=False)
+
+
+def _address(text: str) -> str:
+    if not text:  # as a shell gives it for a variable that is not set; it would mean everywhere
+        raise argparse.ArgumentTypeError("there is no address; 0.0.0.0 listens everywhere")
+    return text
 
 
 def _base_path(text: str) -> str:
@@ -118,7 +125,7 @@ def _studio(arguments: argparse.Namespace) -> int:
         print(f"error: {error}: pip install 'varifold[studio]'", file=sys.stderr)
         return 1
     try:
-        studio = make_studio(arguments.folder.expanduser().resolve(), arguments.frontend or find_frontend())
+        studio = make_studio(arguments.folder.expanduser().resolve(), find_frontend(arguments.frontend))
         browser = not arguments.no_browser
         options = {"allowed": arguments.allow_host, "base": arguments.base_path, "browser": browser}
         asyncio.run(serve(studio, arguments.listen, arguments.port, **options))

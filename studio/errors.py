@@ -30,13 +30,17 @@ class NodeError(RuntimeError):
         self.title = title
         self.exception_type: str = details["exception_type"]
         self.exception_message: str = details["exception_message"]
-        self.traceback: list[str] = details["traceback"]
-        self.current_inputs: dict = details["current_inputs"]
         super().__init__(f"node {name_node(self.node_id, self.class_type, title)}: {self.exception_message}")
 
 
 class Cancelled(BaseException):
     """The user has cancelled the run. Not an Exception, so that no node swallows it."""
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory has run out. Of a CPU's and of an Apple GPU's, PyTorch says so in words only."""
+    told = any(words in str(error) for words in ("out of memory", "DefaultCPUAllocator"))
+    return told or isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
 
 
 def name_node(node_id: str, class_type: str, title: str | None = None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .calls import constants, map_over_lists, merge
 from .declared import hidden_of, inputs_of
-from .errors import Cancelled, NodeError, title_of
+from .errors import Cancelled, NodeError, is_out_of_memory, title_of
 from .host import StudioHost
 from .prompt import ancestors, constant, is_link, links
 
@@ -226,7 +226,7 @@ class _Run:
 
     def _failure(self, node_id: str, error: Exception, arguments: dict[str, list]) -> NodeError:
         message = str(error) or type(error).__name__
-        if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError):
+        if is_out_of_memory(error):
             message += "\nOut of memory: use a smaller batch or a smaller size."
         node = self.prompt[node_id]
         details = {

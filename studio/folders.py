@@ -115,7 +115,7 @@ def write_next(folder: Path, stem: str, number: int, write: Callable[[BinaryIO],
         while True:
             name = f"{stem}_{number:05}_.png"
             try:
-                _claim(temporary, folder / name)
+                claim(temporary, folder / name)
                 return name, number
             except FileExistsError:
                 number += 1
@@ -123,7 +123,8 @@ def write_next(folder: Path, stem: str, number: int, write: Callable[[BinaryIO],
         temporary.unlink(missing_ok=True)
 
 
-def _claim(temporary: Path, path: Path) -> None:
+def claim(temporary: Path, path: Path) -> None:
+    """Give a finished file its name. Raises FileExistsError if the name is taken, by another process too."""
     try:
         os.link(temporary, path)
     except FileExistsError:

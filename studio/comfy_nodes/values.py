@@ -31,7 +31,18 @@ def _text(value: Any) -> str:
     try:
         return json.dumps(value, indent=4)
     except (TypeError, ValueError, RecursionError):
+        return _with_more_edges(value)
+
+
+def _with_more_edges(value: Any) -> str:
+    """As Python shows it, but six numbers of either end of a tensor."""
+    import torch
+
+    torch.set_printoptions(edgeitems=6)
+    try:
         return str(value)
+    finally:
+        torch.set_printoptions(profile="default")
 
 
 class SplitSigmas:

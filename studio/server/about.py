@@ -24,7 +24,7 @@ from .state import studio_of
 routes = web.RouteTableDef()
 internal = web.RouteTableDef()
 PACKAGE = Path(__file__).parents[2]
-WEB, EXAMPLES, LOCALES = PACKAGE / "web", PACKAGE / "example_workflows", PACKAGE / "locales"
+WEB, LOCALES = PACKAGE / "web", PACKAGE / "locales"
 NAME = "varifold"
 LOCALE_FILES = ("nodeDefs", "commands", "settings")
 MODEL_FOLDER = "varifold"
@@ -46,11 +46,6 @@ async def object_info_of(request: web.Request) -> web.Response:
 async def extensions(request: web.Request) -> web.Response:
     scripts = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js"))
     return web.json_response([f"/extensions/{NAME}/{script}" for script in scripts])
-
-
-@routes.get("/workflow_templates")
-async def templates(request: web.Request) -> web.Response:
-    return web.json_response({NAME: sorted(path.stem for path in EXAMPLES.glob("*.json"))})
 
 
 @routes.get("/i18n")
@@ -107,6 +102,7 @@ def _metadata(path: Path) -> dict[str, Any]:
         raise ValueError(str(error)) from None
 
 
+@routes.get("/workflow_templates")  # GET /templates/index.json lists them, with titles
 @routes.get("/node_replacements")
 @routes.get("/global_subgraphs")
 async def none(request: web.Request) -> web.Response:

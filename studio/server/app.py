@@ -18,7 +18,7 @@ from .. import folders
 from ..folders import Folders
 from ..registry import node_classes, node_names
 from . import about, answers, files, frontend, prompts, user
-from .guard import guard
+from .guard import EVERYWHERE, guard
 from .queue import Queue
 from .socket import Clients
 from .state import STUDIO, Studio, studio_of
@@ -34,11 +34,10 @@ class PortTaken(RuntimeError):
 
 def make_studio(home: Path, frontend_folder: Path) -> Studio:
     """A Studio whose files lie in `home`: input, output, user; and whose nodes find them there."""
-    temp = Path(tempfile.mkdtemp(prefix="varifold-"))
-    places = Folders((home / "input",), home / "output", temp)
     kept = [home / "user" / "data" / name for name in USER_FOLDERS]
-    for folder in (*places.input, places.output, *kept):
+    for folder in (home / "input", home / "output", *kept):
         folder.mkdir(parents=True, exist_ok=True)
+    places = Folders((home / "input",), home / "output", Path(tempfile.mkdtemp(prefix="varifold-")))
     nodes, clients = node_classes(), Clients()
     queue = Queue(nodes, clients.send)
     folders.use(places)
@@ -101,11 +100,12 @@ async def serve(
     except (OSError, OverflowError) as error:
         await runner.cleanup()
         reason = getattr(error, "strerror", None) or error
-        raise PortTaken(f"{address}:{port} cannot be listened on ({reason}): try another --port") from None
+        raise PortTaken(f"{address}:{port} cannot be listened on ({reason}): try another --port or --listen") from None
     port = runner.addresses[0][1]
-    shown = f"[{address}]" if ":" in address else address
-    url = f"http://{shown}:{port}{base}/"
-    print(f"Varifold Studio: {url}  (Ctrl-C stops it)\nPictures and workflows: {studio.user.parent}", flush=True)
+    url = f"http://{shown_address(address)}:{port}{base}/"
+    more = " and under every address of this machine" if address in EVERYWHERE else ""
+    print(f"Varifold Studio: {url}{more}  (Ctrl-C stops it)", flush=True)
+    print(f"Pictures and workflows: {studio.user.parent}", flush=True)
     if browser:
         await asyncio.to_thread(webbrowser.open, url)
     stopped = asyncio.Event()
@@ -116,3 +116,10 @@ async def serve(
         await stopped.wait()
     finally:
         await runner.cleanup()
+
+
+def shown_address(address: str) -> str:
+    """The address as a browser on this machine wants it."""
+    if address in EVERYWHERE:
+        return "[::1]" if ":" in address else "127.0.0.1"
+    return f"[{address}]" if ":" in address else address

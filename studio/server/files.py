@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import io
 import json
 import mimetypes
@@ -15,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from aiohttp import BodyPartReader, web
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from ..folders import confined
-from ..image_files import MOST_PIXELS
+from ..folders import claim, confined
 from .state import Studio, studio_of
 
 routes = web.RouteTableDef()
@@ -99,19 +97,28 @@ def _keep(studio: Studio, fields: dict[str, str], picture: bytes, content: bytes
     name.encode()  # raises ValueError for bytes that are not UTF-8: nobody could ask for such a name
     target = confined(root_of(studio, kind), f"{subfolder}/{name}" if subfolder else name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if fields.get("overwrite") not in ("true", "1"):
-        target = _free_name(target, content)
-    write_whole(target, content)
+    if fields.get("overwrite") in ("true", "1"):
+        write_whole(target, content)
+    else:
+        target = _keep_beside(target, content)
     return {"name": target.name, "subfolder": subfolder, "type": kind}
 
 
-def _free_name(target: Path, content: bytes) -> Path:
-    """`target`, or "name (1).png" and so on if another picture has that name already."""
-    digest, number, path = hashlib.sha256(content).digest(), 0, target
-    while path.exists() and hashlib.sha256(path.read_bytes()).digest() != digest:
+def _keep_beside(target: Path, content: bytes) -> Path:
+    """Writes `target`, or "name (1).png" and so on if another picture has that name already; returns which."""
+    number, path = 0, target
+    while not _is_kept(path, content):
         number += 1
         path = target.with_name(f"{target.stem} ({number}){target.suffix}")
     return path
+
+
+def _is_kept(path: Path, content: bytes) -> bool:
+    """Whether the file has that content, which it is given if it is not there."""
+    if not path.exists():
+        with contextlib.suppress(FileExistsError):  # another request was quicker
+            write_whole(path, content, replace=False)
+    return path.read_bytes() == content
 
 
 def _mask(studio: Studio, fields: dict[str, str], mask: bytes) -> dict[str, str]:
@@ -140,11 +147,7 @@ def _png(picture: Image.Image, info: dict[str, str]) -> bytes:
 def check_picture(content: bytes) -> Image.Image:
     """The picture, of which only the head has been read. Raises ValueError if it is none or too large to open."""
     with _told_damage():
-        picture = Image.open(io.BytesIO(content))
-    pixels = picture.width * picture.height
-    if pixels > MOST_PIXELS:
-        raise ValueError(f"this picture has {pixels} pixels; at most {MOST_PIXELS} can be used")
-    return picture
+        return Image.open(io.BytesIO(content))
 
 
 def read_picture(content: bytes) -> Image.Image:
@@ -159,16 +162,18 @@ def read_picture(content: bytes) -> Image.Image:
 def _told_damage() -> Iterator[None]:
     try:
         yield
+    except UnidentifiedImageError:
+        raise ValueError("this is not a picture that Pillow can read") from None
     except Exception as error:  # what Pillow raises depends on where the damage is
         raise ValueError(f"this is not a picture that can be used here: {error}") from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+def write_whole(path: Path, content: bytes, replace: bool = True) -> None:
+    """Write a file whole or not at all. Raises FileExistsError if it is there and is not to be replaced."""
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         part.write_bytes(content)
-        os.replace(part, path)
+        (os.replace if replace else claim)(part, path)
     finally:
         part.unlink(missing_ok=True)
 

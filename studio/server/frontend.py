@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import mimetypes
+import re
 from pathlib import Path
 
 from aiohttp import web
 
 from ..folders import confined
-from .about import EXAMPLES, NAME, WEB
+from .about import NAME, PACKAGE, WEB
 from .state import studio_of
 
 routes = web.RouteTableDef()
-PACKAGE = "comfyui_frontend_package"
+FRONTEND = "comfyui_frontend_package"
+EXAMPLES = PACKAGE / "example_workflows"
 START = Path(__file__).with_name("start.js")
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+GROUP = {"moduleName": NAME, "title": "Getting Started", "type": "image", "isEssential": True}
+THUMBNAIL = {"mediaType": "image", "mediaSubtype": "jpg", "description": ""}
 YEAR = 365 * 24 * 3600
 
 
@@ -23,12 +27,16 @@ class NoFrontend(RuntimeError):
     """ComfyUI's front end is not installed."""
 
 
-def find_frontend() -> Path:
-    """The folder of the front end's page. Raises NoFrontend, saying how to install it."""
-    spec = importlib.util.find_spec(PACKAGE)
-    folder = Path(spec.origin).parent / "static" if spec and spec.origin else None
+def find_frontend(folder: Path | None = None) -> Path:
+    """The folder of the front end's page: that one, or the installed one. Raises NoFrontend, saying what to do."""
+    if folder is not None:
+        advice = f"{folder} has no index.html: --frontend is the folder `static` of a comfyui-frontend-package"
+    else:
+        advice = "the Studio shows ComfyUI's front end: pip install 'varifold[studio]'"
+        spec = importlib.util.find_spec(FRONTEND)
+        folder = Path(spec.origin).parent / "static" if spec and spec.origin else None
     if folder is None or not (folder / "index.html").is_file():
-        raise NoFrontend("the Studio shows ComfyUI's front end: pip install 'varifold[studio]'")
+        raise NoFrontend(advice)
     return folder
 
 
@@ -55,11 +63,16 @@ async def user_css(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get("/templates/{file}")
-async def core_templates(request: web.Request) -> web.Response:
-    """ComfyUI's own templates need ComfyUI's own models: there are none here."""
-    if request.match_info["file"].startswith("index"):
-        return web.json_response([])
-    raise FileNotFoundError("the Studio has only Varifold's templates")
+async def templates(request: web.Request) -> web.Response:
+    """The list of templates, in any language: the examples stand in the group that new users are shown."""
+    file = request.match_info["file"]
+    if file in ("index_logo.json", "fuse_options.json"):
+        return web.json_response(None)
+    if not re.fullmatch(r"index(\.[\w-]+)?\.json", file):
+        raise FileNotFoundError("ComfyUI's own templates need ComfyUI's own models: there are none here")
+    names = sorted(path.stem for path in EXAMPLES.glob("*.json"))
+    entries = [{"name": name, "title": name.replace("_", " ").capitalize(), **THUMBNAIL} for name in names]
+    return web.json_response([{**GROUP, "templates": entries}])
 
 
 @routes.get("/extensions/" + NAME + "/{path:.+}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import json
 import sys
 import traceback
@@ -13,6 +14,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
+EVERYWHERE = {"0.0.0.0", "::"}
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -20,6 +22,7 @@ HEADERS = {
 }
 # Too long, a file among its folders, a folder itself, a link to itself, or signs that the system does not allow.
 NOT_A_NAME = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EINVAL}
+FULL = {errno.ENOSPC, errno.EDQUOT}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -41,7 +44,8 @@ def guard(allowed: Iterable[str]):
 
     A page elsewhere cannot read our answers, but it could post, open websockets, or come back under a name of its own
     that it has pointed at this machine (DNS rebinding). So the Host must be one of the allowed names, and the Origin,
-    which browsers add to such requests, must be the same place or an allowed name.
+    which browsers add to such requests, must be the same place or an allowed name. A Studio that listens everywhere is
+    reached under any address, and no stranger can point an address elsewhere, as he can a name.
     """
     names = {*LOCAL, *(name.lower() for name in allowed)}
 
@@ -78,15 +82,23 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if error.errno in NOT_A_NAME:
             return problem(400, f"no file can have this name here: {error.strerror}")
         print(f"{request.method} {request.path}: {error}", file=sys.stderr)
-        return problem(500, "the Studio could not read or write a file; its terminal says which")
+        why = f"the Studio could not read or write a file ({error.strerror or 'unknown'}); its terminal says which"
+        return problem(507 if error.errno in FULL else 500, why)
     except Exception:
         traceback.print_exc(file=sys.stderr)
         return problem(500, "an error of the Studio's own; its terminal says more")
 
 
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
 def _refusal(request: web.Request, names: set[str]) -> str | None:
     host = hostname(request.headers.get("Host", ""))
-    if host not in names:
+    if host not in names and not (names & EVERYWHERE and _is_address(host)):
         return f"this Studio does not answer under the name {host!r}: start it with --allow-host {host or 'NAME'}"
     origin = request.headers.get("Origin")
     if origin is not None:

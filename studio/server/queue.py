@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import Cancelled, NodeError
+from ..errors import Cancelled, NodeError, is_out_of_memory
 from ..execute import Executor
 from ..host import StudioHost
 from .jobs import CANCELLED, DONE, FAILED, FINISHED, PENDING, RUNNING, Job, now
@@ -27,7 +27,7 @@ class Queue:
 
     def __init__(self, nodes: dict[str, type], send: Send):
         self.send = send
-        self.host = StudioHost(self._hear, wants_preview=True)
+        self.host = StudioHost(self._hear)
         self.executor = Executor(nodes, self.host)
         self.jobs: dict[str, Job] = {}
         self.running: Job | None = None
@@ -115,6 +115,7 @@ class Queue:
 
     def _run(self, job: Job) -> None:
         self._progress = {}
+        self.host.wants_preview = job.extra.get("preview_method") != "none"
         self._announce()
         status = FAILED
         try:
@@ -123,7 +124,7 @@ class Queue:
         except Cancelled:
             status = CANCELLED
         except NodeError as error:
-            if "OutOfMemory" in error.exception_type or error.exception_type == "MemoryError":
+            if is_out_of_memory(error.__cause__):
                 self.free()  # not here: until the error is gone, so is nothing that the node had in its hands
         except BaseException as error:  # whatever a node raises, the queue goes on
             traceback.print_exc(file=sys.stderr)

@@ -17,9 +17,11 @@ from .state import Studio, json_object, json_of, studio_of
 
 routes = web.RouteTableDef()
 DEFAULTS = {
-    "Comfy.TutorialCompleted": True,
     "Comfy.Notification.ShowVersionUpdates": False,
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # titles and values stay readable when a whole graph is in view
+}
+FIXED = {
+    "Comfy.TutorialCompleted": False,  # else it begins with a graph of ComfyUI's, whose models are not here
 }
 MOST_SETTINGS = 2**20  # bytes
 
@@ -52,7 +54,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(stored, dict):
         os.replace(path, path.with_suffix(".damaged"))
         stored = {}
-    return {**DEFAULTS, **stored}
+    return {**DEFAULTS, **stored, **FIXED}
 
 
 def _store(studio: Studio, changes: dict[str, Any]) -> None:
@@ -133,12 +135,15 @@ def _answer(request: web.Request, path: Path) -> web.Response:
 
 @routes.post("/userdata/{file:[^/]+}")
 async def write(request: web.Request) -> web.Response:
-    path = _file(request)
-    if path.is_dir() or (path.exists() and request.query.get("overwrite") == "false"):
-        raise web.HTTPConflict(text=f"{request.match_info['file']!r} is there already")
-    content = await request.read()
+    path, content = _file(request), await request.read()
+    taken = web.HTTPConflict(text=f"{request.match_info['file']!r} is there already")
+    if path.is_dir():
+        raise taken
     path.parent.mkdir(parents=True, exist_ok=True)
-    await asyncio.to_thread(write_whole, path, content)
+    try:
+        await asyncio.to_thread(write_whole, path, content, request.query.get("overwrite") != "false")
+    except FileExistsError:
+        raise taken from None
     return _answer(request, path)
 
 

@@ -1,7 +1,7 @@
 """Runs inside a real ComfyUI: what its own nodes make of pictures, and its validation of prompts.
 
 Usage: oracle_pictures.py FOLDER. FOLDER/input holds pictures, FOLDER/prompts.json a list of prompts; writes
-FOLDER/pictures.npz (name -> image, name.mask -> mask) and FOLDER/answers.json.
+FOLDER/pictures.npz (name -> image, name.mask -> mask), FOLDER/answers.json and FOLDER/odd.pt.
 """
 
 import asyncio
@@ -20,9 +20,12 @@ import execution  # noqa: E402
 import folder_paths  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from comfy_extras import nodes_custom_sampler, nodes_mask, nodes_preview_any  # noqa: E402
+from comfy_extras import nodes_compositing, nodes_custom_sampler, nodes_images, nodes_mask, nodes_preview_any  # noqa: E402
 
 import nodes  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parent))
+import odd_pictures  # noqa: E402
 
 folder_paths.set_input_directory(str(folder / "input"))
 arrays = {}
@@ -53,3 +56,16 @@ answers = [
     for prompt in json.loads((folder / "prompts.json").read_text())
 ]
 (folder / "answers.json").write_text(json.dumps(answers))
+
+
+def run(node, inputs):
+    """One of ComfyUI's nodes, of its old kind or its new one."""
+    extras = (nodes_compositing, nodes_custom_sampler, nodes_images, nodes_mask, nodes_preview_any)
+    cls = nodes.NODE_CLASS_MAPPINGS.get(node) or next(getattr(extra, node) for extra in extras if hasattr(extra, node))
+    if hasattr(cls, "execute"):
+        return cls.execute(**inputs).args
+    returned = getattr(cls(), cls.FUNCTION)(**inputs)
+    return returned["result"] if isinstance(returned, dict) else returned
+
+
+torch.save(odd_pictures.results(run), folder / "odd.pt")

@@ -107,7 +107,8 @@ def test_settings_of_ambiguous_names(pack, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["run"], ["run", "x", "--shard", "2/2"], ["run", "x", "--shard", "a"]]
+    "arguments",
+    [[], ["fly"], ["run"], ["run", "x", "--shard", "2/2"], ["run", "x", "--shard", "a"], ["studio", "--listen", ""]],
 )
 def test_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

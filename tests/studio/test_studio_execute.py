@@ -139,8 +139,8 @@ def test_node_errors_say_where_and_what(executor, events):
         run(executor, prompt, "2")
     error = caught.value
     assert (error.node_id, error.class_type, error.title) == ("1", "Broken", "the cart")
-    assert (error.exception_type, error.current_inputs) == ("RuntimeError", {"value": [4]})
-    assert "wheel fell off" in "".join(error.traceback)
+    assert (error.exception_type, error.details["current_inputs"]) == ("RuntimeError", {"value": [4]})
+    assert "wheel fell off" in "".join(error.details["traceback"])
     assert events[-1][0] == "execution_error" and events[-1][1]["node_type"] == "Broken"
 
 

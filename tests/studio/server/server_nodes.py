@@ -21,6 +21,13 @@ ERRORS = {
 }
 
 
+def fill_memory(message: str) -> None:
+    torch.empty(2**55)
+
+
+ERRORS["no memory on the CPU"] = fill_memory
+
+
 class Wait:
     """Runs until OPEN is set or somebody cancels."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
@@ -26,6 +28,18 @@ def strict(text: str | bytes) -> Any:
         raise AssertionError(f"{name} is not JSON: {text[:500]!r}")
 
     return json.loads(text, parse_constant=refuse)
+
+
+def meeting_twice(function: Callable) -> Callable:
+    """The function, whose first two calls wait for each other."""
+    calls, both = itertools.count(), threading.Barrier(2, timeout=PATIENCE)
+
+    def waiting(*arguments: Any, **options: Any) -> Any:
+        if next(calls) < 2:
+            both.wait()
+        return function(*arguments, **options)
+
+    return waiting
 
 
 class Answer(NamedTuple):

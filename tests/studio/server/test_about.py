@@ -73,16 +73,6 @@ async def test_every_node_of_the_pack_has_its_help(page):
         assert answer.status == 200 and answer.body.strip()
 
 
-async def test_every_template_is_a_workflow_with_a_picture(page):
-    told = (await page.get("/api/workflow_templates")).json
-    assert list(told) == ["varifold"] and "first_picture" in told["varifold"]
-    for name in told["varifold"]:
-        workflow = await page.get(f"/api/workflow_templates/varifold/{name}.json")
-        assert workflow.headers["Content-Type"] == "application/json" and workflow.json["nodes"]
-        picture = await page.get(f"/api/workflow_templates/varifold/{name}.jpg")
-        assert (picture.status, picture.headers["Content-Type"]) == (200, "image/jpeg")
-
-
 async def test_translations_join_the_files_of_a_language(page, tmp_path, monkeypatch):
     monkeypatch.setattr(about, "LOCALES", tmp_path / "locales")
     assert (await page.get("/api/i18n")).json == {}

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -18,7 +19,7 @@ from server_nodes import sum_of
 from yarl import URL
 
 from varifold.studio.server import frontend as frontend_module
-from varifold.studio.server.app import PortTaken, make_studio, serve
+from varifold.studio.server.app import PortTaken, make_studio, serve, shown_address
 from varifold.studio.server.frontend import NoFrontend, find_frontend
 
 START = '<head><script src="varifold-start.js"></script><title>wire</title></head>'
@@ -36,7 +37,9 @@ async def test_the_page_begins_with_our_script(page):
 async def test_the_template_that_the_script_opens_is_there(page):
     script = (await page.get("/varifold-start.js")).body.decode()
     query = URL(script.partition('"", "')[2].partition('"')[0]).query
-    assert query["template"] in (await page.get("/api/workflow_templates")).json[query["source"]]
+    (group,) = (await page.get("/templates/index.json")).json
+    assert query["source"] == group["moduleName"]
+    assert query["template"] in [entry["name"] for entry in group["templates"]]
 
 
 async def test_what_lies_in_assets_never_changes_and_all_else_is_asked_for_anew(page):
@@ -104,9 +107,27 @@ async def test_dots_that_are_not_resolved_by_the_browser_lead_nowhere(page, tmp_
     assert answer.status in (400, 404)
 
 
+async def test_every_template_is_a_workflow_with_a_picture(page):
+    (group,) = (await page.get("/templates/index.json")).json
+    assert (await page.get("/templates/index.zh-TW.json")).json == [group]
+    assert group["isEssential"] and group["title"] == "Getting Started"  # where the window opens for a new user
+    assert "First picture" in [entry["title"] for entry in group["templates"]]
+    for entry in group["templates"]:
+        where = f"/api/workflow_templates/{group['moduleName']}/{entry['name']}"
+        workflow = await page.get(f"{where}.json")
+        assert workflow.headers["Content-Type"] == "application/json" and workflow.json["nodes"]
+        picture = await page.get(f"{where}.{entry['mediaSubtype']}")
+        assert (picture.status, picture.headers["Content-Type"]) == (200, "image/jpeg")
+
+
+async def test_no_template_is_listed_twice(page):
+    assert (await page.get("/api/workflow_templates")).json == {}
+
+
 async def test_comfyuis_own_templates_are_none(page):
-    for name in ("index.json", "index.de.json"):
-        assert (await page.get(f"/templates/{name}")).json == []
+    assert (await page.get("/templates/default.json")).status == 404
+    for name in ("index_logo.json", "fuse_options.json"):  # the front end has defaults of its own
+        assert (await page.get(f"/templates/{name}")).json is None
 
 
 async def test_the_users_own_style_sheet(page):
@@ -177,17 +198,43 @@ def test_the_installed_front_end_is_found(tmp_path, monkeypatch):
     (package / "static").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(frontend_module, "PACKAGE", "some_frontend")
+    monkeypatch.setattr(frontend_module, "FRONTEND", "some_frontend")
     with pytest.raises(NoFrontend):
         find_frontend()
     (package / "static" / "index.html").write_text("<html>")
     assert find_frontend() == package / "static"
 
 
+def test_a_folder_that_is_no_front_end_is_named(tmp_path):
+    with pytest.raises(NoFrontend, match=f"{tmp_path} has no index.html: --frontend is the folder `static`"):
+        find_frontend(tmp_path)
+    (tmp_path / "index.html").write_text("<html>")
+    assert find_frontend(tmp_path) == tmp_path
+
+
+def test_a_studio_that_cannot_make_its_folders_leaves_nothing_behind(tmp_path, frontend, capsys, monkeypatch):
+    from varifold.__main__ import main
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "home").write_text("a file")
+    folders = ["--folder", str(tmp_path / "home"), "--frontend", str(frontend)]
+    assert main(["studio", "--no-browser", "--port", "0", *folders]) == 1
+    assert str(tmp_path / "home") in capsys.readouterr().err
+    assert not list(tmp_path.glob("varifold-*"))
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("hub", "hub")],
+)
+def test_the_address_that_is_shown_can_be_opened(address, shown):
+    assert shown_address(address) == shown
+
+
 @pytest.mark.parametrize("port", [-1, 65536])
 async def test_a_port_that_there_cannot_be_is_told(make_page, tmp_path, frontend, port):
     studio = make_studio(tmp_path / "home", frontend)
-    with pytest.raises(PortTaken, match="try another --port"):
+    with pytest.raises(PortTaken, match="try another --port or --listen"):
         await serve(studio, "127.0.0.1", port, browser=False)
 
 

@@ -18,6 +18,9 @@ from server_nodes import sum_of
 from studio_graphs import api
 from yarl import URL
 
+from varifold.nodes.answers import ANSWERS
+
+ROUNDS = 30  # requests to each route
 NUMBERS = [0, -1, 1e308, -0.0, float("nan"), float("inf"), 2**63, 10**400, 1.5, True]
 TEXTS = ["", "1", "a", "../x", "x" * 300, "\0", "\ud800", "图.png", "pic.png", "4", "null", "C:\\x", "%2F", "a\r\nb: c"]
 KEYS = str.split("""
@@ -26,9 +29,9 @@ delete job_ids unload_models free_memory class_type inputs _meta title 1 2 4 val
 __value__ filename subfolder type steps""")
 NAMES = str.split("""
 a.json a.safetensors pic.png cut.png text.txt index.json VarifoldPrompt Show varifold input schedule denoiser
-prompt .%2F . %2E%2E %2E%2E%2Fx ..%5Cx %2Fetc%2Fpasswd C%3A%5Cx %00 %FF%FE %ED%A0%80 %F0%9F%98%80 %7B%7D %25 %2525
+prompt toy .%2F . %2E%2E %2E%2E%2Fx ..%5Cx %2Fetc%2Fpasswd C%3A%5Cx %00 %FF%FE %ED%A0%80 %F0%9F%98%80 %7B%7D %25 %2525
 %0D%0AX%3A1 a%2Fb a.json%2Fb link loop%2Fx [ ] ? cancel move""")
-NAMES += ["x" * 300, "%2F" * 50, "a%2F" * 300]
+NAMES += [*ANSWERS, "x" * 300, "%2F" * 50, "a%2F" * 300]
 QUERIES = str.split("""
 filename subfolder type preview channel dir recurse full_info split overwrite limit offset max_items status
 sort_by sort_order workflow_id clientId""")
@@ -128,9 +131,25 @@ PROMPT = {
     "partial_execution_targets": ["4"],
 }
 QUESTION = {"widgets": {"steps": 3, "curve": "karras"}, "file": "", "text": "hero robe"}
+FITTING = {
+    "/api/varifold/{name}": QUESTION,
+    "/api/queue": {"clear": False, "delete": ["1"]},
+    "/api/history": {"clear": False, "delete": ["1"]},
+    "/api/jobs/cancel": {"job_ids": ["1"]},
+    "/api/interrupt": {"prompt_id": "1"},
+    "/api/free": {"unload_models": True, "free_memory": False},
+    "/api/settings": {"a": {"b": [1]}},
+}
 
 
-def body(random: Random) -> bytes:
+def nearly_right(random: Random, pattern: str) -> dict[str, Any]:
+    """What the route wants, with one thing in it replaced."""
+    if "/upload/" in pattern:
+        return {"headers": {"Content-Type": "multipart/form-data; boundary=b"}, "data": multipart(random)}
+    return {"data": json.dumps(mutated(random, FITTING.get(pattern, PROMPT))).encode()}
+
+
+def junk(random: Random) -> bytes:
     kind = random.randrange(9)
     if kind == 0:
         return random.choice(
@@ -210,16 +229,21 @@ async def still_works(page, capsys, tmp_path) -> None:
     }
 
 
+@pytest.mark.filterwarnings("ignore::aiohttp.multipart.BadContentDispositionHeader")
 async def test_junk_on_every_route(page, furnished, capsys, tmp_path):
     random = Random(1)
     routes = {(route.method, route.resource.canonical) for route in page.app.router.routes()}
     assert len(routes) > 70
     statuses: dict[int, int] = {}
-    for round_ in range(24):
+    for round_ in range(ROUNDS):
         for method, pattern in sorted(routes):
             where = address(random, pattern)
-            options = {"headers": headers(random), "data": body(random)} if method in ("POST", "PATCH") else {}
-            if method in ("GET", "DELETE") and random.random() < 0.3:
+            options: dict[str, Any] = {}
+            if method in ("POST", "PATCH"):
+                options = {"headers": headers(random), "data": junk(random)}
+                if random.random() < 0.5:
+                    options = nearly_right(random, pattern)
+            elif random.random() < 0.3:
                 options = {"headers": headers(random), "data": random.choice([b"", b"{}", b"\xff"])}
             context = (round_, method, str(where), options)
             try:
@@ -228,8 +252,9 @@ async def test_junk_on_every_route(page, furnished, capsys, tmp_path):
                 raise AssertionError(f"no answer to {context}: {error!r}") from error
             assert answer.status < 500 and b"Traceback" not in answer.body, (context, answer)
             statuses[answer.status] = statuses.get(answer.status, 0) + 1
-    assert sum(statuses.values()) > 1800 and {200, 400, 404} <= set(statuses)
+    assert {200, 400, 404} <= set(statuses)
     await still_works(page, capsys, tmp_path)
+    print(f"{len(routes)} routes, {sum(statuses.values())} requests, answered with {statuses}")
 
 
 async def test_junk_prompts(page, furnished, capsys, tmp_path):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 from aiohttp import ClientSession, WSServerHandshakeError
 
@@ -47,6 +51,28 @@ async def test_names_that_only_look_local_are_refused(page, host):
     assert (
         await page.raw(b"GET /api/prompt HTTP/1.1\r\nConnection: close\r\nHost: %b\r\n\r\n" % host.encode())
     ).status == 403
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0", "::"])
+async def test_a_studio_that_listens_everywhere_answers_under_every_address_but_under_no_name(make_page, listen):
+    async with make_page(allowed=(listen,)) as page:
+        for host, status in (
+            ("192.0.2.7:8188", 200),
+            ("[2001:db8::7]", 200),
+            ("localhost", 200),
+            ("evil.example", 403),
+            ("192.0.2.7.evil.example", 403),
+            ("", 403),
+        ):
+            assert (await page.get("/api/prompt", headers={"Host": host})).status == status, host
+        own = {"Host": "192.0.2.7:8188", "Origin": "http://192.0.2.7:8188"}
+        assert (await page.post("/api/settings", headers=own, json={})).status == 200
+        for origin in ("http://192.0.2.7:80", "http://192.0.2.8:8188", "http://evil.example", "null"):
+            assert (await page.post("/api/settings", headers={**own, "Origin": origin}, json={})).status == 403, origin
+
+
+async def test_a_studio_that_listens_here_answers_under_no_other_address(page):
+    assert (await page.get("/api/prompt", headers={"Host": "192.0.2.7"})).status == 403
 
 
 async def test_a_request_without_a_host_is_refused(page):
@@ -157,11 +183,20 @@ async def test_an_error_of_the_studios_own_is_told_without_its_traceback(page, m
     assert "KeyError: 'secret'" in capsys.readouterr().err
 
 
-async def test_a_full_disk_is_told(page, monkeypatch, capsys):
-    def full(path, content):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("number", "status", "reason"),
+    [
+        (errno.ENOSPC, 507, "No space left on device"),
+        (errno.EROFS, 500, "Read-only file system"),
+        (errno.EACCES, 500, "Permission denied"),
+    ],
+)
+async def test_a_disk_that_is_full_or_closed_is_told(page, monkeypatch, capsys, number, status, reason):
+    def fail(path, content):
+        raise OSError(number, os.strerror(number), "/secret/place")
 
-    monkeypatch.setattr("varifold.studio.server.user.write_whole", full)
-    answer = await page.post("/api/userdata/x.json", data=b"{}")
-    assert answer.status == 500 and "terminal" in answer.json["error"]
-    assert "No space left" in capsys.readouterr().err
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    for path in ("/api/userdata/x.json", "/api/settings"):
+        answer = await page.post(path, json={"a": 1})
+        assert answer.status == status and reason in answer.json["error"] and b"secret" not in answer.body
+        assert f"{reason}: '/secret/place'" in capsys.readouterr().err

@@ -169,13 +169,12 @@ async def test_results_stay_when_a_node_fails_so_that_the_next_run_is_short(page
     assert len(HELD) == 1 and HELD[0]() is not None
 
 
-async def test_results_are_let_go_when_memory_runs_out_before_it_is_given_back(page, monkeypatch):
+@pytest.mark.parametrize("error", ["MemoryError", "no memory on the CPU"])
+async def test_results_are_let_go_when_memory_runs_out_before_it_is_given_back(page, monkeypatch, error):
     alive = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(HELD[0]() is not None))
-    held = api(
-        n1=("Hold", {}), n2=("Fail", {"error": "MemoryError", "after": ["1", 0]}), n3=("Show", {"anything": ["2", 0]})
-    )
+    held = api(n1=("Hold", {}), n2=("Fail", {"error": error, "after": ["1", 0]}), n3=("Show", {"anything": ["2", 0]}))
     job = await page.run(held)
     assert "Out of memory" in job["execution_error"]["exception_message"]
     await page.until(lambda: alive)

@@ -157,8 +157,8 @@ def jpeg(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-async def pictures_of_a_run(page, ear) -> list[bytes]:
-    await page.submit(shown("Draw", value=1), client_id="me")
+async def pictures_of_a_run(page, ear, **extra: str) -> list[bytes]:
+    await page.submit(shown("Draw", value=1), client_id="me", extra_data=extra)
     return [message for message in await ear.whole_run() if isinstance(message, bytes)]
 
 
@@ -187,6 +187,14 @@ async def test_the_bytes_of_previews_with_metadata(page, monkeypatch):
                 "prompt_id": job_id,
                 "image_type": "image/jpeg",
             }
+
+
+async def test_previews_are_left_out_of_the_runs_that_want_none(page, monkeypatch):
+    monkeypatch.setattr(socket_module, "PAUSE", 0)
+    async with page.listen() as ear:
+        assert await pictures_of_a_run(page, ear, preview_method="none") == []
+        await page.post("/api/free", json={"free_memory": True})
+        assert len(await pictures_of_a_run(page, ear, preview_method="auto")) == len(PICTURES)
 
 
 async def test_features_are_exchanged(page):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 
 import pytest
+from server_page import meeting_twice
 from yarl import URL
 
 from varifold.studio.server import user
-from varifold.studio.server.user import DEFAULTS
+from varifold.studio.server.user import DEFAULTS, FIXED
 
 
 @pytest.fixture
@@ -30,13 +32,15 @@ def at(name: str, query: str = "") -> URL:
     return URL(f"/api/userdata/{name}{query}", encoded=True)
 
 
+FRESH = {**DEFAULTS, **FIXED}
+
+
 def everything(folder) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 async def test_settings_begin_with_the_defaults(page):
-    assert (await page.get("/api/settings")).json == DEFAULTS
-    assert (await page.get("/api/settings/Comfy.TutorialCompleted")).json is True
+    assert (await page.get("/api/settings")).json == FRESH
     assert (await page.get("/api/settings/never.set")).json is None
 
 
@@ -47,13 +51,19 @@ VALUES = [True, None, 0, 1.5, "grün 図 \ud800", [1, [2]], {"a": {"b": None}}, 
 async def test_a_setting_is_kept(page, value):
     assert (await page.post("/api/settings/My.Setting", data=json.dumps(value).encode())).status == 200
     assert (await page.get("/api/settings/My.Setting")).json == value
-    assert (await page.get("/api/settings")).json == {**DEFAULTS, "My.Setting": value}
+    assert (await page.get("/api/settings")).json == {**FRESH, "My.Setting": value}
 
 
 async def test_several_settings_at_once_leave_the_others(page):
     await page.post("/api/settings/a", json=1)
-    assert (await page.post("/api/settings", json={"b": 2, "Comfy.TutorialCompleted": False})).status == 200
-    assert (await page.get("/api/settings")).json == {**DEFAULTS, "a": 1, "b": 2, "Comfy.TutorialCompleted": False}
+    assert (await page.post("/api/settings", json={"b": 2})).status == 200
+    assert (await page.get("/api/settings")).json == {**FRESH, "a": 1, "b": 2}
+
+
+async def test_the_page_never_begins_with_the_graph_of_comfyui(page):
+    """The front end notes that its tutorial is over, and would then open a graph whose models are not here."""
+    assert (await page.post("/api/settings/Comfy.TutorialCompleted", json=True)).status == 200
+    assert (await page.get("/api/settings/Comfy.TutorialCompleted")).json is False
 
 
 async def test_settings_outlive_the_studio(make_page):
@@ -71,10 +81,10 @@ DAMAGED = [b"", b"{", b"[]", b"7", b"\xff\xfe", b"[" * 100_000, b'{"a": 1']
 @pytest.mark.parametrize("content", DAMAGED, ids=lambda content: repr(content[:6]))
 async def test_damaged_settings_are_put_aside(page, settings_file, content):
     settings_file.write_bytes(content)
-    assert (await page.get("/api/settings")).json == DEFAULTS
+    assert (await page.get("/api/settings")).json == FRESH
     assert settings_file.with_suffix(".damaged").read_bytes() == content
     await page.post("/api/settings/a", json=1)
-    assert (await page.get("/api/settings")).json == {**DEFAULTS, "a": 1}
+    assert (await page.get("/api/settings")).json == {**FRESH, "a": 1}
 
 
 BAD = [b"", b"{", b"\xff", b"NaN", b"-Infinity", b"[1e999]", b"[" * 100_000, b"[" * 500 + b"]" * 500]
@@ -84,7 +94,7 @@ BAD = [b"", b"{", b"\xff", b"NaN", b"-Infinity", b"[1e999]", b"[" * 100_000, b"[
 async def test_what_could_not_be_told_again_is_no_setting(page, body):
     assert (await page.post("/api/settings/a", data=body)).status == 400
     assert (await page.post("/api/settings", data=b'{"a": ' + body + b"}")).status == 400
-    assert (await page.get("/api/settings")).json == DEFAULTS
+    assert (await page.get("/api/settings")).json == FRESH
 
 
 @pytest.mark.parametrize("body", [b"[]", b"7", b"null", b'"a"'])
@@ -292,6 +302,14 @@ async def test_a_file_is_moved_over_another_only_if_that_is_asked_for(page, data
     assert everything(data) == {"a.json": b"1", "b.json": b"2"}
     assert (await page.post(at("a.json/move/b.json", "?overwrite=true"))).status == 200
     assert everything(data) == {"b.json": b"1"}
+
+
+async def test_of_two_new_files_of_one_name_that_come_at_once_one_is_kept(page, data, monkeypatch):
+    monkeypatch.setattr(user, "write_whole", meeting_twice(user.write_whole))
+    where, contents = at("a.json", "?overwrite=false"), [b"1", b"2"]
+    statuses = [a.status for a in await asyncio.gather(*(page.post(where, data=content) for content in contents))]
+    assert sorted(statuses) == [200, 409]
+    assert everything(data) == {"a.json": contents[statuses.index(200)]}
 
 
 async def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(page, data, monkeypatch):
