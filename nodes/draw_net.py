@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..models.denoising import pixels
 from . import wires
 from .host import current
 from .order import Drawn, Order
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def draw_with_net(denoiser: Denoiser, order: Order) -> Drawn:
     """Raises ValueError for inputs that do not fit the denoiser."""
-    from ..models import Recorder, sample
+    from ..models import Recorder, pixels, sample
 
     plan, batch = order.plan, order.batch
     positive, notes = wires.conditioning_in(order.positive, denoiser)

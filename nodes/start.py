@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..models.denoising import pixels
 from . import wires
 from .resize import cover
 
@@ -18,6 +17,8 @@ def start_of(
     denoiser: Denoiser, image: Any, latent: Any, mask: Any, batch: int, width: int, height: int
 ) -> tuple[Tensor | None, list[int] | None, Tensor | None]:
     """What to start from as x0 [B, C, H, W] or None, the numbers of its noise streams, and the mask [B, 1, H, W]."""
+    from ..models import pixels
+
     indices = None
     if latent is not None:
         if image is not None:
@@ -40,12 +41,18 @@ def start_of(
 
 def mask_for(batch: int, size: tuple[int, int], mask: Tensor | None) -> Tensor | None:
     """A MASK as [B, 1, height, width]; None where it is none. Raises ValueError for another number of masks."""
+    masks = masks_of(batch, mask)
+    return None if masks is None else cover(masks, size)
+
+
+def masks_of(batch: int, mask: Tensor | None) -> Tensor | None:
+    """The same in the mask's own size."""
     if wires.is_no_mask(mask):
         return None
     mask = wires.mask_in(mask)
     if mask.shape[0] not in (1, batch):
         raise ValueError(f"there are {mask.shape[0]} masks for {batch} pictures: one for all, or one each")
-    return cover(mask.expand(batch, -1, -1)[:, None], size)
+    return mask.expand(batch, -1, -1)[:, None]
 
 
 def refuse_a_lonely(mask: Tensor | None) -> None:

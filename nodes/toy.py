@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..models.denoising.space import SPACES
-from ..models.denoising.toy import MODES, SHAPES, SPREAD, Toy
+from ..models.denoising.strokes import MODES, SHAPES, SPREAD
 from .host import current
+
+if TYPE_CHECKING:
+    from ..models.denoising.toy import Toy
 
 
 class VarifoldToy:
@@ -62,4 +67,6 @@ class VarifoldToy:
 
 def toy_of(shape: str, modes: int, spread: float, space: str) -> Toy:
     """The toy that these widgets say."""
+    from ..models.denoising.toy import Toy
+
     return Toy(shape, modes, spread, SPACES[space])

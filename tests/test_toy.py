@@ -11,7 +11,8 @@ import torch
 from varifold.models import Guidance, sample, schedule
 from varifold.models.denoising import toy as module
 from varifold.models.denoising.space import FLOW, SPACES, VE
-from varifold.models.denoising.toy import MODES, SHAPES, SPREAD, Toy
+from varifold.models.denoising.strokes import MODES, SHAPES, SPREAD
+from varifold.models.denoising.toy import Toy
 
 torch.set_num_threads(1)
 

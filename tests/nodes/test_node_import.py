@@ -83,3 +83,9 @@ def test_the_pack_works_under_a_foreign_name(foreign):
         outputs = nodes["VarifoldSampler"]().sample(denoiser, levels, "heun", 1.0, 0, 1, 0, 0)["result"]
     assert type(denoiser).__module__.startswith(foreign.__name__)
     assert outputs[0].shape == (1, 32, 32, 3) and outputs[0].any()
+
+
+def test_neither_the_pack_nor_the_studio_imports_torch_before_a_node_runs():
+    """Torch takes seconds, and the Studio's page waits for the pack."""
+    tell = "import sys, varifold, varifold.studio.server.app; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", tell], capture_output=True, check=True, text=True).stdout == "False\n"
