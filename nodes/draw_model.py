@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import wires
 from .host import current
@@ -11,10 +11,22 @@ from .model import ModelDenoiser
 from .order import Drawn, Order
 from .preview import watch
 from .resize import cover
-from .start import mask_for, refuse_a_lonely, repeated, start_noise
+from .start import mask_for, masks_of, refuse_a_lonely, repeated, start_noise
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Start(NamedTuple):
+    """Where a run starts: the latent, zeros for nothing, the numbers of its noise streams, and the mask.
+
+    `picture` [B, H, W, 3] is what the latent was made of, if it was.
+    """
+
+    latent: Tensor
+    indices: list[int] | None = None
+    mask: Tensor | None = None
+    picture: Tensor | None = None
 
 
 def draw_with_model(denoiser: ModelDenoiser, order: Order) -> Drawn:
@@ -25,13 +37,10 @@ def draw_with_model(denoiser: ModelDenoiser, order: Order) -> Drawn:
 
     if order.vae is not None:
         denoiser = replace(denoiser, vae=order.vae)
-    if order.positive is None:
-        raise ValueError("a MODEL draws by a prompt: wire positive, of CLIPTextEncode for instance")
-    if order.negative is None and (order.guidance != 1 or order.plan.asks_for_negatives):
-        raise ValueError("guidance pulls away from negative: wire it, or set guidance to 1 and take no CFG++ solver")
-
+    _check_prompts(order)
     models, plan = current().models, order.plan
-    latent, indices, mask = _start_of(denoiser, order)
+    start = _start_of(denoiser, order)
+    latent, indices = start.latent, start.indices
     batch, shape = latent.shape[0], tuple(latent.shape[1:])
     streams = indices or range(batch)
     given = None if order.noise is None else start_noise(order.noise, batch, shape, indices)
@@ -41,8 +50,8 @@ def draw_with_model(denoiser: ModelDenoiser, order: Order) -> Drawn:
     watching = watch(plan.evaluations, denoiser.glimpse)
 
     def walk(D, x: Tensor) -> Tensor:
-        noise = Noise(order.seed, streams, x.shape[1:], x.device, x.dtype)
-        return run(plan, D, x, noise, recorder=recorder, **watching)
+        noise, scale = Noise(order.seed, streams, x.shape[1:], x.device, x.dtype), denoiser.facts.noise_scale
+        return run(plan, D, x, lambda number: noise(number) * scale, recorder=recorder, **watching)
 
     samples = models.draw(
         denoiser.model,
@@ -55,42 +64,65 @@ def draw_with_model(denoiser: ModelDenoiser, order: Order) -> Drawn:
         seed=order.seed,
         noise=Noise(order.seed, streams, shape)(0) if given is None else given,
         latent=latent,
-        mask=mask,
+        mask=start.mask,
         pairs=plan.asks_for_negatives,
     )
     kept = {name: value for name, value in (order.latent or {}).items() if name == "noise_mask"}
     wire = {**kept, "samples": samples.cpu(), **({} if indices is None else {"batch_index": indices})}
-    return Drawn(*denoiser.finished(samples), wire, recorder.trace(), _notes(denoiser))
+    rgb, alpha = denoiser.finished(samples)
+    return Drawn(_keeping(start, rgb, plan.sigmas[-1]), alpha, wire, recorder.trace(), _notes(denoiser))
+
+
+def _keeping(start: Start, rgb: Tensor, sigma: float) -> Tensor:
+    """The picture that was made, with the one that it started from where the mask keeps that."""
+    if start.picture is None or start.mask is None or sigma > 0:
+        return rgb
+    return start.picture.where(start.mask.movedim(1, -1) == 0, rgb)
+
+
+def _check_prompts(order: Order) -> None:
+    if order.positive is None:
+        raise ValueError("a MODEL draws by a prompt: wire positive, of CLIPTextEncode for instance")
+    if order.negative is None and (order.guidance != 1 or order.plan.asks_for_negatives):
+        raise ValueError("guidance pulls away from negative: wire it, or set guidance to 1 and take no CFG++ solver")
+    for name, conditioning in (("positive", order.positive), ("negative", order.negative)):
+        if any(wires.VOCABULARY in extras for _, extras in conditioning or ()):
+            raise ValueError(f"{name} was made by Prompt (Varifold), which a MODEL does not read: take CLIPTextEncode")
 
 
 def _notes(denoiser: ModelDenoiser) -> list[str]:
     return [] if denoiser.vae else ["image: a rough view of the latent; wire a vae for the picture itself"]
 
 
-def _start_of(denoiser: ModelDenoiser, order: Order) -> tuple[Tensor, list[int] | None, Tensor | None]:
-    """The latent to start from, zeros for nothing, the numbers of its noise streams, and the mask."""
+def _start_of(denoiser: ModelDenoiser, order: Order) -> Start:
     import torch
 
     facts, models = denoiser.facts, current().models
     if order.latent is not None:
         if order.image is not None:
             raise ValueError("image and latent are both wired: a run starts from one of them")
-        samples = models.fitted(denoiser.model, wires.latent_in(order.latent))
+        samples = models.fitted(denoiser.model, {**order.latent, "samples": wires.latent_in(order.latent)})
         if samples.shape[1] != facts.channels:
             raise ValueError(f"this MODEL works on {facts.channels} channels, and the LATENT has {samples.shape[1]}")
-        mask = order.latent.get("noise_mask") if order.mask is None else order.mask
+        indices, batch = wires.indices_in(order.latent), samples.shape[0]
+        if order.mask is None:
+            return Start(samples, indices, masks_of(batch, order.latent.get("noise_mask")))
         size = tuple(side * facts.downscale for side in samples.shape[-2:])
-        return samples, wires.indices_in(order.latent), mask_for(samples.shape[0], size, mask)
+        return Start(samples, indices, mask_for(batch, size, order.mask))
     if order.image is not None:
         if denoiser.vae is None:
             raise ValueError("to rework a picture with a MODEL wire a vae, here or into From Model")
         rgb = repeated(wires.image_in(order.image)[0], order.batch)
         size = _size(order, facts.downscale, *(side - side % facts.downscale for side in rgb.shape[1:3]))
         rgb = cover(rgb.movedim(-1, 1), size, enlarge="bicubic").movedim(1, -1).clamp(0, 1)
-        return models.encode(denoiser.vae, rgb), None, mask_for(len(rgb), size, order.mask)
+        samples = models.encode(denoiser.vae, rgb)
+        if samples.shape[1] != facts.channels:
+            made = samples.shape[1]
+            raise ValueError(f"this MODEL works on {facts.channels} channels, and this VAE makes {made}: wire its own")
+        return Start(samples, mask=mask_for(len(rgb), size, order.mask), picture=rgb)
     refuse_a_lonely(order.mask)
     height, width = _size(order, facts.downscale, facts.side, facts.side)
-    return torch.zeros(order.batch, facts.channels, height // facts.downscale, width // facts.downscale), None, None
+    return Start(torch.zeros(order.batch, facts.channels, height // facts.downscale, width // facts.downscale))
 
 
 def _size(order: Order, multiple: int, own_height: int, own_width: int) -> tuple[int, int]:

@@ -99,6 +99,7 @@ class VarifoldFromModel:
         facts = current().models.facts(model)
         if facts.dimensions != 2:
             raise ValueError(
-                "this MODEL draws videos or sounds; Varifold draws pictures, whose latents have 4 dimensions"
+                f"latents of this MODEL have {facts.dimensions + 2} dimensions, as of videos or sounds; "
+                "Varifold draws with those of 4"
             )
         return (ModelDenoiser(model, vae, facts, CFG),)

@@ -33,7 +33,7 @@ class Facts(NamedTuple):
     """What there is to know of a MODEL: its noise levels, and its latents [B, channels, height, width].
 
     `dimensions` is 2 for pictures and 3 for videos, `downscale` the pixels of a latent's side, `side` the size that it
-    draws best, in pixels.
+    draws best, in pixels, `noise_scale` the spread of its noise at σ = 1.
     """
 
     space: Space
@@ -43,6 +43,7 @@ class Facts(NamedTuple):
     dimensions: int
     downscale: int
     side: int
+    noise_scale: float = 1.0
 
 
 class Models(Protocol):
@@ -60,8 +61,8 @@ class Models(Protocol):
     def catching_negatives(self, extra_args: dict) -> tuple[dict, Callable[[], Tensor]]:
         """The `extra_args` of a SAMPLER's function, changed, and what then gives the last x0 without the prompt."""
 
-    def fitted(self, model: Any, samples: Tensor) -> Tensor:
-        """A LATENT's samples, with the channels that the MODEL has where they are empty."""
+    def fitted(self, model: Any, latent: dict[str, Any]) -> Tensor:
+        """The samples of a LATENT, an empty one's with the channels and of the scale that the MODEL has."""
 
     def draw(
         self,
@@ -120,8 +121,8 @@ class Host(Protocol):
     def adopt(self, denoiser: Denoiser) -> None:
         """Put a freshly loaded denoiser under the host's management of memory."""
 
-    def load(self, denoiser: Denoiser) -> None:
-        """Bring the weights of an adopted denoiser to `device()`; the host may evict them once the node has run."""
+    def load(self, *denoisers: Denoiser) -> None:
+        """Bring the weights of adopted denoisers to `device()`; the host may evict them once the node has run."""
 
     @property
     def models(self) -> Models:

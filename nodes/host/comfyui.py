@@ -69,9 +69,10 @@ class ComfyHost:
             offload_device=comfy.model_management.unet_offload_device(),
         )
 
-    def load(self, denoiser: Denoiser) -> None:
+    def load(self, *denoisers: Denoiser) -> None:
         # Plain layers cannot run half loaded: only ComfyUI's own cast their weights on the way.
-        comfy.model_management.load_models_gpu([denoiser.patcher], force_full_load=True)
+        patchers = [denoiser.patcher for denoiser in denoisers]
+        comfy.model_management.load_models_gpu(patchers, force_full_load=True)
 
     def sampler(self, function: Callable) -> comfy.samplers.KSAMPLER:
         return comfy.samplers.KSAMPLER(function)

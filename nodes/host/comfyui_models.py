@@ -12,6 +12,7 @@ import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
 import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ...models.denoising.space import FLOW, VE, Space
 from . import Facts, Run
@@ -36,6 +37,7 @@ class ComfyModels:
             dimensions=latents.latent_dimensions,
             downscale=latents.spacial_downscale_ratio,
             side=side,
+            noise_scale=float(getattr(sampling, "noise_scale", 1.0)),
         )
 
     def sigma_table(self, model: Any) -> list[float]:
@@ -56,8 +58,9 @@ class ComfyModels:
         )
         return {**extra_args, "model_options": options}, lambda: caught["x0"]
 
-    def fitted(self, model: Any, samples: Tensor) -> Tensor:
-        return comfy.sample.fix_empty_latent_channels(model, samples)
+    def fitted(self, model: Any, latent: dict[str, Any]) -> Tensor:
+        downscale = latent.get("downscale_ratio_spacial")
+        return comfy.sample.fix_empty_latent_channels(model, latent["samples"], downscale)
 
     def draw(
         self,
@@ -91,10 +94,21 @@ class ComfyModels:
             return run(D, x)
 
         if guidance.method != "cfg":
+            _check_attention(model, guidance)
             model, combine = model.clone(), guidance.combine(scale)
-            model.set_model_sampler_cfg_function(lambda args: _guided(args, combine, guidance.acts(level), level))
+
+            def guided(args: dict) -> Tensor:
+                x, positive = args["input"], args["cond_denoised"]
+                if not (guidance.changes(scale) and guidance.acts(level)):
+                    return x - positive
+                others = _others(args, guidance.other, guider)
+                return x - combine(positive, args["uncond_denoised"], x, level, *others)
+
+            model.set_model_sampler_cfg_function(guided)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(positive, negative)
+        if guidance.other == "empty":
+            guider.inner_set_conds({"empty": guidance.empty})
         drawn = guider.sample(noise, latent, comfy.samplers.KSAMPLER(denoise), sigmas, mask, seed=seed)
         return drawn.to(comfy.model_management.intermediate_device())
 
@@ -128,7 +142,24 @@ def _space(sampling: Any) -> Space:
     return FLOW if isinstance(sampling, comfy.model_sampling.CONST) else VE
 
 
-def _guided(args: dict, combine: Callable, acts: bool, sigma: float) -> Tensor:
-    """What ComfyUI expects of a function of its own: the state less x0."""
-    positive, x = args["cond_denoised"], args["input"]
-    return x - (combine(positive, args["uncond_denoised"], x, sigma) if acts else positive)
+def _check_attention(model: Any, guidance: Guidance) -> None:
+    if guidance.other == "perturbed" and not isinstance(model.model.diffusion_model, UNetModel):
+        raise ValueError("pag needs a MODEL that is a U-Net, with attention in its middle: SD 1.5 or SDXL for instance")
+
+
+def _others(args: dict, other: str | None, guider: comfy.samplers.CFGGuider) -> list[Tensor]:
+    """The third prediction, by a call of its own, if guidance takes one."""
+    if other is None:
+        return []
+    conds, options = args["input_cond"], args["model_options"]
+    if other == "empty":
+        conds = guider.conds["empty"]
+    else:
+        options = comfy.model_patcher.set_model_options_patch_replace(
+            options.copy(), _look_nowhere, "attn1", "middle", 0
+        )
+    return comfy.samplers.calc_cond_batch(args["model"], [conds], args["input"], args["timestep"], options)
+
+
+def _look_nowhere(query: Tensor, key: Tensor, value: Tensor, *_rest: Any, **_options: Any) -> Tensor:
+    return value

@@ -10,6 +10,8 @@ import folder_paths
 import numpy as np
 import torch
 
+from . import shaped
+
 TYPES = {
     "ve": comfy.model_base.ModelType.EPS,
     "flow": comfy.model_base.ModelType.FLOW,
@@ -126,6 +128,5 @@ class ProbeModel:
         return (comfy.model_patcher.ModelPatcher(net, load_device=cpu, offload_device=cpu),)
 
 
-NODE_CLASS_MAPPINGS = {
-    cls.__name__: cls for cls in (ProbeKeep, ProbeFloat16, ProbeForeignConditioning, ProbeLoadedModels, ProbeModel)
-}
+OWN = (ProbeKeep, ProbeFloat16, ProbeForeignConditioning, ProbeLoadedModels, ProbeModel)
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (*OWN, *shaped.NODES)}

@@ -1,14 +1,18 @@
 """MODELs of the shapes that people use, with ComfyUI's own nets, small and random; and what goes with them."""
 
 import copy
+import gc
 
 import comfy.cldm.cldm
 import comfy.controlnet
+import comfy.latent_formats
 import comfy.model_base
 import comfy.model_patcher
+import comfy.nested_tensor
 import comfy.sd
 import comfy.supported_models
 import comfy.taesd.taesd
+import node_helpers
 import torch
 
 CPU = torch.device("cpu")
@@ -55,18 +59,17 @@ FLUX = {
     "guidance_embed": True,
     "txt_ids_dims": [],
 }
+FLUX2 = FLUX | {"in_channels": 128, "out_channels": 128, "patch_size": 1, "axes_dim": [4, 4, 4, 4], "txt_ids_dims": [3]}
 
 
 def randomised(net, seed):
     """The net with every parameter random, of the usual sizes: nothing is left at zero."""
     generator = torch.Generator().manual_seed(seed)
-    for parameter in net.parameters():
+    for name, parameter in net.named_parameters():
         values = torch.randn(parameter.shape, generator=generator)
-        if parameter.ndim > 1:
-            values /= parameter[0].numel() ** 0.5
-        else:
-            values = (parameter.std() == 0) * (parameter.mean() == 1) + 0.1 * values
-        parameter.data.copy_(values)
+        of_a_norm = parameter.ndim < 2 and not name.endswith("bias")
+        scale = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
+        parameter.data.copy_(of_a_norm + scale * values)
     return net
 
 
@@ -86,16 +89,31 @@ def flux(config):
     return comfy.model_base.Flux(config(comfy.supported_models.Flux, FLUX))
 
 
-KINDS = {make.__name__: make for make in (sd15, sd15_v, sdxl, flux)}
+def flux2(config):
+    return comfy.model_base.Flux2(config(comfy.supported_models.Flux2, FLUX2))
 
 
-def unit_outputs(net, channels, **conds):
+def video(config):
+    """An SD 1.5 net that says it draws videos."""
+    model = sd15(config)
+    model.latent_format = comfy.latent_formats.Wan21()
+    return model
+
+
+KINDS = {make.__name__: make for make in (sd15, sd15_v, sdxl, flux, flux2, video)}
+
+
+def unit_outputs(net, kind):
     """Scales the last layer, so that outputs for unit normals are of their size."""
-    last = net.final_layer.linear if hasattr(net, "final_layer") else net.out[2]
+    channels = {"flux": 16, "flux2": 128}.get(kind, 4)
     x = torch.randn(2, channels, 8, 8, generator=torch.Generator().manual_seed(0))
-    y = torch.ones(2, net.adm_in_channels) if getattr(net, "adm_in_channels", None) else torch.ones(2, POOLED)
-    spread = net(x, torch.full((2,), 500.0), torch.ones(2, 4, CONTEXT), y, **conds).std()
-    for parameter in last.parameters():
+    conds = {"context": torch.ones(2, 4, CONTEXT)}
+    if kind == "sdxl":
+        conds["y"] = torch.ones(2, XL["adm_in_channels"])
+    if kind.startswith("flux"):
+        conds |= {"y": torch.ones(2, POOLED), "guidance": torch.full((2,), 3.5)}
+    spread = net(x, torch.full((2,), 500.0), **conds).std()
+    for parameter in (net.final_layer.linear if kind.startswith("flux") else net.out[2]).parameters():
         parameter.data /= spread
 
 
@@ -119,10 +137,7 @@ class ProbeShapedModel:
 
         model = KINDS[kind](config)
         net = randomised(model.diffusion_model, seed)
-        if kind == "flux":
-            unit_outputs(net, 16, guidance=torch.full((2,), 3.5))
-        else:
-            unit_outputs(net, 4)
+        unit_outputs(net, kind)
         net.to(DTYPES[dtype])
         net.dtype = DTYPES[dtype]
         return (comfy.model_patcher.ModelPatcher(model, load_device=CPU, offload_device=CPU),)
@@ -146,6 +161,21 @@ class ProbeText:
         return ([[words, {"pooled_output": pooled}]],)
 
 
+class ProbeSizes:
+    """What CLIPTextEncodeSDXL says beside words."""
+
+    FUNCTION = "set"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("CONDITIONING",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"conditioning": ("CONDITIONING",), "width": ("INT",), "crop_w": ("INT",)}}
+
+    def set(self, conditioning, **sizes):
+        return (node_helpers.conditioning_set_values(conditioning, sizes),)
+
+
 class ProbeVAE:
     """A real VAE with the small net of TAESD."""
 
@@ -163,6 +193,7 @@ class ProbeVAE:
         net = comfy.taesd.taesd.TAESD(latent_channels=channels)
         for part in (net.taesd_encoder, net.taesd_decoder):
             randomised(part, 5)
+        net.taesd_decoder[-1].bias.fill_(0.5)
         return (comfy.sd.VAE(sd=net.state_dict()),)
 
 
@@ -197,9 +228,9 @@ class ProbeCalls:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"model": ("MODEL",), "name": ("STRING",), "gain": ("FLOAT", {"default": 1.0})}}
+        return {"required": {"model": ("MODEL",), "name": ("STRING", {})}, "optional": {"gain": ("FLOAT", {})}}
 
-    def patch(self, model, name, gain):
+    def patch(self, model, name, gain=1.0):
         calls = self.calls[name] = []
 
         def wrapper(apply_model, args):
@@ -269,6 +300,28 @@ class ProbeBreak:
         return (model,)
 
 
+class ProbeAlive:
+    """The kinds of the nets that anything in the process still holds."""
+
+    FUNCTION = "tell"
+    CATEGORY = "probe"
+    OUTPUT_NODE = True
+    RETURN_TYPES = ()
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    @classmethod
+    def IS_CHANGED(cls):
+        return float("nan")
+
+    def tell(self):
+        gc.collect()
+        kinds = (type(thing) for thing in gc.get_objects())
+        return {"ui": {"names": [kind.__name__ for kind in kinds if issubclass(kind, torch.nn.Module)]}}
+
+
 class ProbeLatent:
     """A LATENT of any shape, with more than one part if `parts` is."""
 
@@ -278,9 +331,10 @@ class ProbeLatent:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"shape": ("STRING",), "level": ("FLOAT",), "parts": ("INT", {"default": 1})}}
+        inputs = {"shape": ("STRING", {}), "level": ("FLOAT", {})}
+        return {"required": inputs, "optional": {"parts": ("INT", {"default": 1})}}
 
-    def make(self, shape, level, parts):
+    def make(self, shape, level, parts=1):
         generator = torch.Generator().manual_seed(1)
         size = [int(side) for side in shape.split()]
         samples = level * torch.randn(size, generator=generator)
@@ -298,10 +352,10 @@ class ProbePicture:
 
     @classmethod
     def INPUT_TYPES(cls):
-        sides = {"width": ("INT", {"default": 64}), "height": ("INT", {"default": 48})}
-        return {"required": {**sides, "batch": ("INT", {"default": 1}), "seed": ("INT", {"default": 0})}}
+        names = {"width": 64, "height": 48, "batch": 1, "seed": 0}
+        return {"required": {}, "optional": {name: ("INT", {"default": usual}) for name, usual in names.items()}}
 
-    def make(self, width, height, batch, seed):
+    def make(self, width=64, height=48, batch=1, seed=0):
         colours = torch.rand(batch, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
         picture = torch.nn.functional.interpolate(colours, (height, width), mode="bicubic")
         return (picture.clamp(0, 1).movedim(1, -1),)
@@ -310,12 +364,14 @@ class ProbePicture:
 NODES = (
     ProbeShapedModel,
     ProbeText,
+    ProbeSizes,
     ProbeVAE,
     ProbeControlNet,
     ProbeCalls,
     ProbeTellCalls,
     ProbeRescale,
     ProbeBreak,
+    ProbeAlive,
     ProbeLatent,
     ProbePicture,
 )
