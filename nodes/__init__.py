@@ -1,6 +1,8 @@
 """The nodes that artists see: thin, one file a family."""
 
-from .denoiser import VarifoldGuidance, VarifoldLoadDenoiser, VarifoldPrompt
+from .denoiser import VarifoldLoadDenoiser, VarifoldPrompt
+from .guidance import VarifoldGuidance
+from .fit import VarifoldFitSchedule
 from .model import VarifoldFromModel
 from .noise import VarifoldNoise
 from .palette import VarifoldSnapPalette
@@ -19,6 +21,7 @@ NODES = {
     "Prompt": VarifoldPrompt,
     "Noise Schedule": VarifoldSchedule,
     "Solver": VarifoldSolver,
+    "Fit Schedule": VarifoldFitSchedule,
     "Noise": VarifoldNoise,
     "Guidance": VarifoldGuidance,
     "Sampler": VarifoldSampler,

@@ -6,6 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from .denoiser import path_of
+from .guidance import KNOBS, VarifoldGuidance
 from .sampler import VarifoldSampler
 from .schedule import USED, VarifoldSchedule
 from .solver import VarifoldSolver, choice_of
@@ -13,6 +14,7 @@ from .toy import VarifoldToy, toy_of
 from .toy_flow import MOST_POINTS, flow
 
 UNWIRED = {"curve": "karras", "steps": 12}
+KINDS = {"INT", "FLOAT", "BOOLEAN", "STRING"}
 
 
 class Range(NamedTuple):
@@ -100,7 +102,12 @@ def toy(question: dict[str, Any]) -> dict[str, Any]:
     return flow(toy_of(**widgets), sigmas, choice, seed, points)
 
 
-ANSWERS = {"schedule": schedule, "denoiser": denoiser, "prompt": prompt, "toy": toy}
+def guidance(question: dict[str, Any]) -> dict[str, Any]:
+    """{widgets} -> the knobs that Guidance's method uses."""
+    return {"used": list(KNOBS[_widgets(VarifoldGuidance, question.get("widgets"))["method"]])}
+
+
+ANSWERS = {"schedule": schedule, "denoiser": denoiser, "prompt": prompt, "toy": toy, "guidance": guidance}
 
 
 def answer(name: str, question: Any) -> dict[str, Any]:
@@ -124,7 +131,10 @@ def _spec(file: Any):
 def _widgets(node: type, given: Any) -> dict[str, Any]:
     """Values for all widgets of a node, the default where none is given. Raises ValueError for one out of bounds."""
     given = given if isinstance(given, dict) else {}
-    return {name: _value(name, *declared, given) for name, declared in node.INPUT_TYPES()["required"].items()}
+    declared = [each for kind in ("required", "optional") for each in node.INPUT_TYPES().get(kind, {}).items()]
+    return {
+        name: _value(name, *kind, given) for name, kind in declared if isinstance(kind[0], list) or kind[0] in KINDS
+    }
 
 
 def _value(name: str, kind: Any, options: dict, given: dict) -> Any:

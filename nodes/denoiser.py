@@ -1,4 +1,4 @@
-"""Nodes around a denoiser: load it, speak to it, guide it."""
+"""Nodes around a denoiser: load it, speak to it."""
 
 from __future__ import annotations
 
@@ -113,50 +113,3 @@ class VarifoldPrompt:
         _, notes = denoiser.vocabulary.indices(text, unknown)
         conditioning = wires.conditioning_out(denoiser.prompt(text, unknown), wires.vocabulary_of(denoiser), notes)
         return {"ui": {"text": notes}, "result": (conditioning,)}
-
-
-class VarifoldGuidance:
-    DESCRIPTION = "Chooses how a denoiser is guided towards the prompt; how strongly is Sampler's guidance."
-    SEARCH_ALIASES = ["cfg", "classifier-free guidance", "rescale cfg", "guidance interval", "limited interval"]
-    CATEGORY = CATEGORY
-    FUNCTION = "guide"
-    RETURN_TYPES = ("VARIFOLD_DENOISER",)
-    RETURN_NAMES = ("denoiser",)
-    OUTPUT_TOOLTIPS = ("The same denoiser, guided this way.",)
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        sigma = {"min": 0.0, "max": 100000.0, "step": 0.01, "round": 0.0001}
-        return {
-            "required": {
-                "denoiser": ("VARIFOLD_DENOISER", {"tooltip": "The denoiser to guide."}),
-                "method": (
-                    ["cfg", "rescale"],
-                    {"tooltip": "cfg: plain. rescale: cfg without its too strong contrast, by the share below."},
-                ),
-                "rescale": (
-                    "FLOAT",
-                    {
-                        "default": 0.7,
-                        "min": 0.0,
-                        "max": 1.0,
-                        "step": 0.05,
-                        "tooltip": "For rescale: 0 is plain cfg, 1 restores the contrast of the unguided picture.",
-                    },
-                ),
-                "from_sigma": (
-                    "FLOAT",
-                    {"default": 100000.0, "tooltip": "Guide from this noise level down; above, not at all.", **sigma},
-                ),
-                "to_sigma": (
-                    "FLOAT",
-                    {"default": 0.0, "tooltip": "Guide down to this noise level; below, not at all, faster.", **sigma},
-                ),
-            }
-        }
-
-    def guide(self, denoiser, method, rescale, from_sigma, to_sigma):
-        from ..models import Guidance
-
-        knobs = (("phi", rescale),) if method == "rescale" else ()
-        return (denoiser.with_guidance(Guidance(method, knobs, low=to_sigma, high=from_sigma)),)

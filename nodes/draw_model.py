@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import wires
 from .host import current
-from .model import ModelDenoiser
+from .model import ModelDenoiser, check_prompts
 from .order import Drawn, Order
 from .preview import watch
 from .resize import cover
@@ -37,7 +37,7 @@ def draw_with_model(denoiser: ModelDenoiser, order: Order) -> Drawn:
 
     if order.vae is not None:
         denoiser = replace(denoiser, vae=order.vae)
-    _check_prompts(order)
+    check_prompts(order.positive, order.negative, order.guidance != 1 or order.plan.asks_for_negatives)
     models, plan = current().models, order.plan
     start = _start_of(denoiser, order)
     latent, indices = start.latent, start.indices
@@ -78,16 +78,6 @@ def _keeping(start: Start, rgb: Tensor, sigma: float) -> Tensor:
     if start.picture is None or start.mask is None or sigma > 0:
         return rgb
     return start.picture.where(start.mask.movedim(1, -1) == 0, rgb)
-
-
-def _check_prompts(order: Order) -> None:
-    if order.positive is None:
-        raise ValueError("a MODEL draws by a prompt: wire positive, of CLIPTextEncode for instance")
-    if order.negative is None and (order.guidance != 1 or order.plan.asks_for_negatives):
-        raise ValueError("guidance pulls away from negative: wire it, or set guidance to 1 and take no CFG++ solver")
-    for name, conditioning in (("positive", order.positive), ("negative", order.negative)):
-        if any(wires.VOCABULARY in extras for _, extras in conditioning or ()):
-            raise ValueError(f"{name} was made by Prompt (Varifold), which a MODEL does not read: take CLIPTextEncode")
 
 
 def _notes(denoiser: ModelDenoiser) -> list[str]:

@@ -33,7 +33,8 @@ def draw_with_net(denoiser: Denoiser, order: Order) -> Drawn:
     denoiser.check_shape((batch, *shape))
     noise = None if order.noise is None else start_noise(order.noise, batch, shape, indices)
 
-    current().load(denoiser)
+    guide = denoiser.guidance.guide
+    current().load(*([denoiser] if guide is None else [denoiser, guide]))
     decode = partial(pixels.decode, channels=denoiser.channels)
     recorder = Recorder(plan, decode)
     state = sample(

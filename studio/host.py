@@ -70,14 +70,18 @@ class StudioHost:
     def denoiser_files(self) -> dict[str, str]:
         return safetensors_in(models_folder())
 
+    def cache_folder(self) -> Path:
+        return Path(os.environ.get("VARIFOLD_CACHE") or Path.home() / ".cache/varifold/fits")
+
     def adopt(self, denoiser: Denoiser) -> None:
         """Nothing to do: there is no one here to evict it for."""
 
-    def load(self, denoiser: Denoiser) -> None:
+    def load(self, *denoisers: Denoiser) -> None:
         import torch
 
         with torch.inference_mode(False):
-            denoiser.net.to(self.device())
+            for denoiser in denoisers:
+                denoiser.net.to(self.device())
 
     @property
     def models(self) -> Models:

@@ -8,12 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from scipy.interpolate import PchipInterpolator
 
 from varifold.models.denoising.space import FLOW, VE
 from varifold.models.sampling import schedule
 from varifold.models.sampling.interpolate import monotone_cubic
+from varifold.models.sampling.schedules.quantiles import beta_quantile
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array")
 
@@ -125,6 +127,142 @@ def test_flow_shift(shift):
     assert schedule.flow_shift(sigmas, shift) == pytest.approx(scheduler.sigmas.tolist(), rel=1e-6)
 
 
+def diffusers_levels(name, steps, mu=None, **config):
+    """What a scheduler of diffusers makes, in its float32; a DPM-Solver unless named otherwise."""
+    diffusers = pytest.importorskip("diffusers")
+    discrete = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    scheduler = getattr(diffusers, name)(**({} if name.startswith("Flow") else discrete), **config)
+    extra = {} if mu is None else {"mu": mu, "sigmas": np.linspace(1, 1 / steps, steps)}
+    scheduler.set_timesteps(steps, **extra)
+    return scheduler.sigmas.tolist()
+
+
+DPM = "DPMSolverMultistepScheduler"
+STABLE = schedule.discrete()
+ENDS = (STABLE[0], STABLE[-1])
+
+
+@pytest.mark.parametrize(
+    ("config", "ours"),
+    [
+        ({"use_karras_sigmas": True}, lambda n: schedule.karras(n, *ENDS)),
+        ({"use_exponential_sigmas": True}, lambda n: schedule.exponential(n, *ENDS)),
+        ({"use_lu_lambdas": True}, lambda n: schedule.exponential(n, *ENDS)),
+        ({"use_beta_sigmas": True}, lambda n: schedule.beta_sigmas(n, *ENDS)),
+        (
+            {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0},
+            lambda n: schedule.flow_shift(schedule.linear(n, 0.0, 0.999), 3.0),
+        ),
+        ({"timestep_spacing": "trailing"}, lambda n: schedule.simple(n, STABLE)),
+    ],
+    ids=["karras", "exponential", "lu", "beta", "flow", "trailing"],
+)
+@pytest.mark.parametrize("steps", [4, 10, 25])
+def test_as_the_dpm_solvers_of_diffusers(config, ours, steps):
+    assert ours(steps) == pytest.approx(diffusers_levels(DPM, steps, **config), rel=3e-5)
+
+
+@pytest.mark.parametrize("steps", [3, 9, 37])
+def test_sgm_uniform_is_the_linspace_of_dpm_solvers(steps):
+    """But that they round timesteps, where 27 steps, or 37, divide 999."""
+    found = diffusers_levels(DPM, steps, timestep_spacing="linspace")
+    assert schedule.sgm_uniform(steps, STABLE) == pytest.approx(found, rel=3e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 20, 37])
+def test_ddim_uniform_is_leading(steps):
+    """Of DPM-Solvers the stride is that of a step more."""
+    spacing = {"timestep_spacing": "leading", "steps_offset": 1}
+    found = diffusers_levels("EulerDiscreteScheduler", steps, **spacing)
+    assert schedule.ddim_uniform(steps, STABLE) == pytest.approx(found, rel=3e-5)
+    longer = schedule.ddim_uniform(steps + 1, STABLE)
+    assert [*longer[:-2], 0.0] == pytest.approx(diffusers_levels(DPM, steps, **spacing), rel=3e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 25])
+@pytest.mark.parametrize("size", [(512, 512), (1024, 768)])
+def test_flux_is_dynamic_shifting(steps, size):
+    """With μ on the line that diffusers' FluxPipeline draws."""
+    tokens = size[0] * size[1] / 256
+    mu = np.interp(tokens, [256, 4096], [0.5, 1.15])
+    found = diffusers_levels("FlowMatchEulerDiscreteScheduler", steps, mu=mu, use_dynamic_shifting=True)
+    assert schedule.flux(steps, tokens) == pytest.approx(found, rel=1e-6)
+
+
+@pytest.mark.parametrize("steps", [2, 8, 30])
+def test_ltxv_is_dynamic_shifting_stretched_to_a_terminal(steps):
+    mu = 0.95 + (1500 - 1024) * (2.05 - 0.95) / (4096 - 1024)
+    config = {"use_dynamic_shifting": True, "shift_terminal": 0.1}
+    found = diffusers_levels("FlowMatchEulerDiscreteScheduler", steps, mu=mu, **config)
+    assert schedule.ltxv(steps, 1500) == pytest.approx(found, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl", "svd"])
+def test_align_your_steps_is_what_diffusers_publishes(family):
+    pytest.importorskip("diffusers")
+    from diffusers.schedulers import AysSchedules
+
+    key = {"sd1": "StableDiffusion", "sdxl": "StableDiffusionXL", "svd": "StableDiffusionVideo"}[family]
+    published = AysSchedules[f"{key}Sigmas"]
+    assert schedule.align_your_steps(10, family) == pytest.approx(published, rel=0.015)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.6, 0.6), (0.05, 3.0), (1.0, 1.0), (2.5, 0.4), (50.0, 50.0)])
+def test_quantiles_are_scipys(a, b):
+    for p in np.linspace(0, 1, 33):
+        assert beta_quantile(p, a, b) == pytest.approx(scipy.stats.beta.ppf(p, a, b), rel=1e-11, abs=1e-13)
+
+
+def test_laplace_is_symmetric_about_its_centre():
+    """Quantiles of a Laplace distribution of log σ: as far above mu as below, and half of the mass within β·ln 2."""
+    mu, width = 0.3, 0.6
+    heights = [math.log(sigma) - mu for sigma in schedule.laplace(81, 1e-6, 1e6, mu, width)[:-1]]
+    assert heights == pytest.approx([-height for height in reversed(heights)], abs=1e-9)
+    assert heights[20] == pytest.approx(width * math.log(2), rel=1e-4)
+
+
+def test_linear_quadratic_is_smooth_where_its_halves_meet():
+    sigmas = schedule.linear_quadratic(40, 1.0)
+    falls = [s - t for s, t in pairwise(sigmas)]
+    assert falls[:20] == pytest.approx([0.025 / 20] * 20)
+    assert falls[20] - falls[19] == pytest.approx((falls[21] - falls[20]) / 2)
+
+
+def test_a_logit_normal_has_its_median_in_the_middle():
+    pixels = 1024 * 1024
+    sigmas = schedule.ideogram4(10, pixels, mu=0.2)
+    logit = math.log(sigmas[5] / (1 - sigmas[5]))
+    assert logit == pytest.approx(0.2 + math.log(pixels / 512**2) / 2)
+
+
+PUBLISHED = {
+    "sd1": lambda n: schedule.align_your_steps(n),
+    "svd": lambda n: schedule.align_your_steps(n, "svd"),
+    "gits": lambda n: schedule.gits(n),
+    "flux": lambda n: schedule.optimal_steps(n),
+    "chroma": lambda n: schedule.optimal_steps(n, "chroma"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_levels_go_on_for_any_number_of_steps(name):
+    for steps in (1, 2, 3, 9, 10, 20, 21, 40, 41, 1000):
+        sigmas = PUBLISHED[name](steps)
+        assert len(sigmas) == steps + 1
+        VE.check(sigmas)
+    whole = PUBLISHED[name](40)
+    assert PUBLISHED[name](80)[::2] == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize("steps", range(1, 31))
+def test_every_coefficient_of_gits_descends(steps):
+    found = [schedule.gits(steps, 0.8 + 0.05 * index) for index in range(15)]
+    for sigmas in found:
+        assert len(sigmas) == steps + 1
+        VE.check(sigmas)
+    assert steps < 2 or found[0] != found[-1]
+
+
 def test_flow_shift_composes():
     """Shifts multiply; shift 1 changes nothing, and the ends stay."""
     sigmas = schedule.linear(9, 0.0, 1.0)
@@ -164,6 +302,7 @@ CURVES = {
     "exponential": lambda n, low, high, knob: schedule.exponential(n, low, high),
     "linear": lambda n, low, high, knob: schedule.linear(n, low, high),
     "cosine": lambda n, low, high, knob: schedule.cosine(n, low, high),
+    "beta_sigmas": lambda n, low, high, knob: schedule.beta_sigmas(n, low, high, 0.5 + knob, 1.5 - knob),
     "drawn": lambda n, low, high, knob: schedule.from_points(n, [(0, high), (0.5, (low * high) ** 0.5), (1, low)]),
 }
 
@@ -182,7 +321,7 @@ def test_every_curve_descends_from_end_to_end(name):
         VE.check(sigmas)
 
 
-@pytest.mark.parametrize("curve", [schedule.karras, schedule.linear, schedule.cosine])
+@pytest.mark.parametrize("curve", [schedule.karras, schedule.linear, schedule.cosine, schedule.beta_sigmas])
 def test_curves_that_reach_zero_by_themselves(curve):
     for steps in (1, 2, 9):
         sigmas = curve(steps, 0.0, 1.0)
@@ -204,7 +343,7 @@ def test_discrete_schedules_descend():
     ):
         assert all(a < b for a, b in pairwise(table))
         for steps in (1, 2, 3, 7, 30, 999, 1000):
-            for sigmas in (schedule.simple(steps, table), schedule.normal(steps, table)):
+            for sigmas in (make(steps, table) for make in (schedule.simple, schedule.normal, schedule.sgm_uniform)):
                 VE.check(sigmas)
                 assert (len(sigmas), sigmas[0], sigmas[-1]) == (steps + 1, pytest.approx(table[-1]), 0.0)
 
@@ -233,6 +372,28 @@ def test_timesteps_there_and_back():
         (lambda: schedule.exponential(5, 0.0, 1.0), "log σ.*0.002"),
         (lambda: schedule.polyexponential(5, 0.0, 1.0), "log σ"),
         (lambda: schedule.simple(1001, schedule.discrete()), "table of 1000 σ's has no 1001"),
+        (lambda: schedule.ddim_uniform(1000, schedule.discrete()), "1000 different steps.*at most 999"),
+        (lambda: schedule.ddim_uniform(0, schedule.discrete()), "at least 1 step"),
+        (lambda: schedule.sgm_uniform(0, schedule.discrete()), "at least 1 step"),
+        (lambda: schedule.beta(0, schedule.discrete()), "at least 1 step"),
+        (lambda: schedule.beta(1001, schedule.discrete()), "1001 different steps"),
+        (lambda: schedule.beta(5, schedule.discrete(), alpha=0.0), "alpha > 0.*not 0"),
+        (lambda: schedule.beta_sigmas(5, 0.1, 1.0, beta=-1.0), "beta > 0.*-1"),
+        (lambda: schedule.beta_sigmas(0, 0.1, 1.0), "at least 1 step"),
+        (lambda: schedule.laplace(5, 0.0, 1.0), "log σ"),
+        (lambda: schedule.laplace(0, 0.1, 1.0), "at least 1 step"),
+        (lambda: schedule.laplace(5, 0.1, 1.0, mu=5.0), "σ 1 would be followed by 1: .*mu within it"),
+        (lambda: schedule.linear_quadratic(0, 1.0), "at least 1 step"),
+        (lambda: schedule.linear_quadratic(5, 0.0), "sigma_max"),
+        (lambda: schedule.sd_turbo(0, schedule.discrete()), "at least 1 step"),
+        (lambda: schedule.sd_turbo(11, schedule.discrete()), "10 levels at denoise 1, and 11"),
+        (lambda: schedule.align_your_steps(5, "flux"), "no levels for 'flux': choose sd1, sdxl, svd"),
+        (lambda: schedule.optimal_steps(0), "at least 1 step"),
+        (lambda: schedule.gits(0), "at least 1 step"),
+        (lambda: schedule.gits(5, 2.0), "from 0.8 to 1.5, not 2"),
+        (lambda: schedule.flux(0, 4096), "at least 1 step"),
+        (lambda: schedule.ideogram4(0, 4096), "at least 1 step"),
+        (lambda: schedule.ideogram4(300, 1024 * 1024, mu=12.0), "mu nearer 0"),
         (lambda: schedule.discrete("quadratic"), "'quadratic'.*scaled_linear"),
         (lambda: schedule.flow_shift([1.0, 0.0], 0.0), "positive factor, not 0"),
         (lambda: schedule.flow_shift([14.6, 0.0], 3.0), "σ ≤ 1.*14.6"),

@@ -3,10 +3,14 @@ import { Curve } from "./parts/curve.js";
 import { addPart } from "./parts/dom.js";
 import { keepAsking } from "./parts/follow.js";
 import { scheduleQuestion, values, widget } from "./parts/graph.js";
+import { showUsed } from "./parts/knobs.js";
 
 // Noise Schedule draws its curve, from the numbers that Python makes, and hides the knobs that the curve does not use.
 
-const KNOBS = ["sigma_max", "sigma_min", "rho", "betas", "zero_terminal_snr", "points"];
+const KNOBS = [
+  ...["sigma_max", "sigma_min", "rho", "betas", "zero_terminal_snr", "points"],
+  ...["alpha", "beta", "mu", "family", "coefficient", "width", "height"],
+];
 
 app.registerExtension({
   name: "varifold.schedule",
@@ -20,9 +24,10 @@ app.registerExtension({
     });
     addPart(node, "varifold_curve", curve.element, 190);
     keepAsking(node, "schedule", () => scheduleQuestion(node), (answer, { widgets }) => {
-      const points = widgets.curve === "drawn" ? parsed(widgets.points) : null;
+      // As they are by now: they may have been dragged on since the question.
+      const points = widgets.curve === "drawn" ? parsed(widget(node, "points").value) : null;
       curve.show(answer, points?.map(places(widgets).shown) ?? null);
-      if (answer.used) hide(node, answer.used);
+      if (answer.used) showUsed(node, KNOBS, answer.used);
     });
   },
 });
@@ -48,20 +53,5 @@ function parsed(text) {
     return points.every(([position, sigma]) => position >= 0 && sigma > 0) ? points : null;
   } catch {
     return null;
-  }
-}
-
-function hide(node, used) {
-  let changed = false;
-  for (const name of KNOBS) {
-    const knob = widget(node, name);
-    if (!knob || knob.hidden === !used.includes(name)) continue;
-    knob.hidden = !used.includes(name);
-    changed = true;
-  }
-  if (changed) {
-    const [width, height] = node.computeSize();
-    node.setSize([Math.max(node.size[0], width), height]);
-    app.graph.setDirtyCanvas(true, true);
   }
 }

@@ -77,6 +77,39 @@ class Denoiser:
         indices, _ = self.vocabulary.indices(text, unknown)
         return {"words": self.net.word_embeddings(indices)}
 
+    def without_attention(self, cond: Cond) -> Cond:
+        """The same condition, for a net whose pixels in the middle look at themselves alone: what pag steers away from.
+
+        Raises ValueError for a net that cannot do so.
+        """
+        if not getattr(self.net, "can_look_nowhere", False):
+            raise ValueError("pag needs a net with attention in its middle, and this one has none")
+        return {**(cond or {}), "alone": torch.ones(1, 1)}
+
+    def reading(self, cond: Cond, other: Denoiser) -> Cond:
+        """A condition made for another denoiser, with the same words in this one's own embeddings.
+
+        Raises ValueError for words that this one does not know, and for mixed ones that are none.
+        """
+        if cond is None or "words" not in cond or self.net is other.net:
+            return cond
+        if self.vocabulary is None or other.vocabulary is None:
+            raise ValueError("a guide that knows no words cannot follow this prompt")
+        index, names, rows = self.vocabulary.index, other.vocabulary.words, other.rows(cond["words"])
+        unknown = sorted({names[row] for prompt in rows for row in prompt if row and names[row] not in index})
+        if unknown:
+            raise ValueError(f"the guide does not know the words {', '.join(unknown)}")
+        mine = [[index[names[row]] if row else 0 for row in prompt] for prompt in rows]
+        return {**cond, "words": torch.cat([self.net.word_embeddings(prompt) for prompt in mine])}
+
+    def rows(self, words: Tensor) -> list[list[int]]:
+        """Which rows of the vocabulary words [B, W, D] are. Raises ValueError for mixtures of words."""
+        table = self.net.word_embeddings(range(len(self.vocabulary.words)))[0].float()
+        same = (words.to(table)[..., None, :] == table).all(-1)
+        if not same.any(-1).all():
+            raise ValueError("a guide reads prompts word by word, and this one is a mixture: leave out Average")
+        return same.int().argmax(-1).tolist()
+
     def check_shape(self, shape: Sequence[int]) -> None:
         """Raise ValueError for a state [B, C, H, W] that the net cannot take."""
         if len(shape) != 4:

@@ -57,6 +57,7 @@ class Toy:
             if not low <= value <= high:
                 raise ValueError(f"{name} should be from {low:g} to {high:g}, and is {value:g}")
         self.net = Cloud(torch.from_numpy(_centres(SHAPES[shape](modes), spread)).float(), spread)
+        self.identity = f"toy {shape} {modes} {spread:g} {space.name}"
         self.space = space
         self.sigma_max = min(10.0, space.sigma_limit)
         self.guidance = CFG

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import random
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -75,6 +76,11 @@ class Vocabulary:
     def nearest(self, word: str, count: int = 1) -> list[str]:
         """The words spelled most like `word`, best first."""
         return difflib.get_close_matches(word, self.plain, n=count, cutoff=0.0)
+
+    def random_prompts(self, count: int, seed: int) -> list[str]:
+        """Prompts of one to four words each, none of them special; the same for the same seed."""
+        chance = random.Random(seed)
+        return [" ".join(chance.sample(self.plain, min(chance.randint(1, 4), len(self.plain)))) for _ in range(count)]
 
     def _replace(self, word: str, unknown: str) -> tuple[str | None, str]:
         near = self.nearest(word, 3)

@@ -86,7 +86,10 @@ def _resample(x: Tensor, resample: str | None) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Every pixel looks at every pixel: [N,C,H,W] -> [N,C,H,W], to be added to its input."""
+    """Every pixel looks at every pixel: [N,C,H,W] -> [N,C,H,W], to be added to its input.
+
+    `alone` [N,1]: where it is not 0, every pixel looks at itself alone.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -96,10 +99,12 @@ class Attention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = _zero(nn.Conv2d(channels, channels, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, alone: Tensor | None = None) -> Tensor:
         qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1))
         query, key, value = qkv.transpose(-1, -2).unbind(1)
         seen = F.scaled_dot_product_attention(query, key, value)
+        if alone is not None:
+            seen = torch.where(alone[..., None, None] != 0, value, seen)
         return self.out(seen.transpose(-1, -2).reshape(x.shape))
 
 
@@ -120,18 +125,20 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
         self.attention = Attention(c_out) if attention else None
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, alone: Tensor | None = None) -> Tensor:
         h = self.conv1(_resample(F.silu(self.norm1(x)), self.resample))
         scale, shift = self.modulate(emb)[:, :, None, None].chunk(2, dim=1)
         h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), scale + 1)))
         x = (self.skip(_resample(x, self.resample)) + h) * math.sqrt(0.5)
         if self.attention is None:
             return x
-        return (x + self.attention(x)) * math.sqrt(0.5)
+        return (x + self.attention(x, alone)) * math.sqrt(0.5)
 
 
 class UNet(nn.Module):
     """The net F of a denoiser: `net(x, net.embed(c_noise, cond))`. Computes in the dtype of its weights."""
+
+    can_look_nowhere = True
 
     def __init__(self, config: UNetConfig):
         super().__init__()
@@ -185,10 +192,11 @@ class UNet(nn.Module):
         return self.words(rows)[None]
 
     def embed(self, c_noise: Tensor, cond: dict[str, Tensor] | None = None) -> Tensor:
-        """What depends on the noise level and the condition alone: [N, embedding].
+        """What depends on the noise level and the condition alone: [N, embedding], or a column more, see `forward`.
 
         c_noise [N], ln(sigma)/4 in EDM; cond["words"] [B,W,D], where a row of zeros is no word; N and B broadcast.
         Words have no order: they are summed, with `no_words` as the start, and divided by √(their number).
+        cond["alone"] [B,1] is the column more: 1 for attention that looks nowhere.
         """
         low, high, count = FREQUENCIES
         frequencies = torch.linspace(math.log(low), math.log(high), count, device=c_noise.device).exp()
@@ -199,10 +207,19 @@ class UNet(nn.Module):
             words = cond["words"].to(meaning)
             number = words.any(dim=-1).sum(dim=1, keepdim=True).clamp(min=1)
             meaning = (meaning + words.sum(dim=1)) / number.sqrt()
-        return F.silu(self.time_out(F.silu(self.time_in(waves))) + (WORD_GAIN * meaning).to(self.dtype))
+        emb = F.silu(self.time_out(F.silu(self.time_in(waves))) + (WORD_GAIN * meaning).to(self.dtype))
+        if cond is None or "alone" not in cond:
+            return emb
+        return torch.cat([emb, cond["alone"].to(emb).expand(len(emb), 1)], dim=1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """x [N,in_channels,H,W], H and W multiples of `multiple`; emb [N or 1, embedding] -> x's shape."""
+        """x [N,in_channels,H,W], H and W multiples of `multiple`; emb [N or 1, embedding] -> x's shape.
+
+        A last column more of emb tells for which samples the pixels in the middle look at themselves alone.
+        """
+        alone = None
+        if emb.shape[1] > self.config.embedding:
+            emb, alone = emb[:, :-1], emb[:, -1:]
         x = F.pixel_unshuffle(x.to(self.dtype), self.config.patch)
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = [x]
@@ -210,7 +227,7 @@ class UNet(nn.Module):
             x = block(x, emb)
             skips.append(x)
         for block in self.middle:
-            x = block(x, emb)
+            x = block(x, emb, alone)
         for block in self.up:
             x = block(x if block.resample else torch.cat([x, skips.pop()], dim=1), emb)
         x = self.out(F.silu(self.norm_out(x)))

@@ -1,15 +1,18 @@
 """A schedule and a table of weights fitted to one denoiser, so that few evaluations draw what a fine run would.
 
-A fine run, the teacher, is walked once from many starts. Of its noise levels those are chosen whose steps stray least from
-it, by dynamic programming (as GITS does: Chen et al. 2024, arXiv:2405.11326). Then each row's weights are fitted, in the
-order of the run, so that the student's next state is closest to the teacher's. What was fitted counts only if it wins on
-starts and prompts that it has not seen.
+A fine run, the teacher, is walked once from many starts. Of its noise levels those are chosen whose steps stray least
+from it, by dynamic programming (as GITS does: Chen et al. 2024, arXiv:2405.11326) and then by moving one at a time. Then
+each row's weights are fitted, in the order of the run, so that the student's next state is closest to the teacher's.
+What was fitted counts only if it wins on starts and prompts that it has not seen.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,8 @@ MEMORY = 3  # outputs that a fitted row looks at
 RIDGE = 1e-3  # how strongly the solver's own weights are held to, by the size of what they weigh
 ROUNDS = 8  # of reweighting; each makes outliers count less
 MOST_ELEMENTS = 4096  # of a state that errors are measured on
+PULLS = (0.0, 0.5, 1.0)  # how much more errors at low noise count: the power of `Teacher.matters`; the best is taken
+PULL = 0.5
 SPREAD_THAT_SHOWS = 0.01  # a typical error of so much of the pictures' spread is called invisible
 
 Ask = Callable[[Sequence[float]], Callable[[Tensor, float], Tensor]]
@@ -86,13 +91,15 @@ def fit(
     solver: str,
     space: Space,
     *,
+    weights: bool = True,
     curve: Sequence[int] = (),
 ) -> Fit:
     """Fit `solver` to a denoiser, to walk as many steps as the schedule `start` and from its first σ.
 
-    `start` is what has to be beaten, on `unseen` starts. `curve` lists other numbers of steps to measure. Asks for
-    60 outputs of all starts, and for as many more as the plans that are tried have. Raises ValueError for a solver that
-    adds noise or follows two answers at once.
+    `start` is what has to be beaten, on `unseen` starts. Without `weights` the solver keeps its own, as solvers of two
+    evaluations a step always do. `curve` lists other numbers of steps to measure. Asks for 60 outputs of all starts,
+    and for as many more as the plans that are tried have, see `evaluations`. Raises ValueError for a solver that adds
+    noise or follows two answers at once.
     """
     chosen = SOLVERS.get(solver)
     if chosen is None or chosen.stochastic or chosen.asks_for_negatives:
@@ -103,67 +110,89 @@ def fit(
         raise ValueError(f"a fit walks 2 to {TEACHER_STEPS // 2} steps, down to σ 0")
     teacher = Teacher.walk(train, _teacher_levels(start, space), space)
     reference = unseen.walk(make_plan(TEACHER, teacher.levels, space))
-    paths = teacher.paths(max(len(start) - 1, *curve, 1))
+    steps, most = len(start) - 1, max(len(start) - 1, *curve, 1)
 
-    def fitted(steps: int) -> tuple[Plan, Plan]:
-        levels = [teacher.levels[index] for index in paths[steps]]
-        own = make_plan(solver, levels, space)
-        return own, own if chosen.evaluations > 1 else _fit_rows(own, train, teacher, paths[steps])
+    def on(path: list[int]) -> Plan:
+        return make_plan(solver, [teacher.levels[index] for index in path], space)
 
-    own, table = fitted(len(start) - 1)
-    plans = {"fitted table": table, "fitted schedule": own, "start": make_plan(solver, start, space)}
-    figures = {name: _figures(unseen.walk(plan), reference) for name, plan in plans.items()}
-    best = next(
-        (name for name in ("fitted table", "fitted schedule") if figures[name].beats(figures["start"])), "start"
-    )
+    def try_out(plan: Plan) -> Figures:
+        return _figures(unseen.walk(plan), reference)
+
+    plans = {}
+    if weights and chosen.evaluations == 1:
+        tries = {pull: teacher.settled(teacher.paths(steps, pull)[steps], pull) for pull in PULLS}
+        tables = {pull: _fit_rows(on(path), train, teacher, path) for pull, path in tries.items()}
+        pull = min(tables, key=lambda pull: tables[pull][1])
+        plans["fitted weights"] = tables[pull][0]
+    paths = teacher.paths(most, PULL)
+    plans |= {"fitted schedule": on(paths[steps]), "usual schedule": make_plan(solver, start, space)}
+    figures = {name: try_out(plan) for name, plan in plans.items()}
+    best = next((name for name in plans if figures[name].beats(figures["usual schedule"])), "usual schedule")
+    errors = {steps: figures[best].median}
+    for n in (n for n in curve if n != steps):
+        path = paths[n]
+        if "fitted weights" in plans:
+            path = teacher.settled(teacher.paths(n, pull)[n], pull)
+            errors[n] = try_out(_fit_rows(on(path), train, teacher, path)[0]).median
+        else:
+            errors[n] = try_out(on(path)).median
     figures = {best: figures[best], **figures}
-    errors = {len(start) - 1: figures[best].median}
-    errors |= {n: _figures(unseen.walk(fitted(n)[1]), reference).median for n in curve if n not in errors}
     return Fit(plans[best], figures, dict(sorted(errors.items())), reference.std().item())
 
 
 def schedule(
     denoiser: Any, steps: int, *, solver: str = "dpmpp_2m", cond: Any = None, guidance: float = 1.0, seed: int = 0
 ) -> list[float]:
-    """The σ's of a fit of one of our denoisers for one condition, N+1 floats that end in 0; see `fit`."""
-    return list(plan(denoiser, steps, solver=solver, conds=[cond], guidance=guidance, seed=seed).plan.sigmas)
+    """σ's for `solver` as it is, fitted to one of our denoisers and one condition: N+1 floats that end in 0."""
+    train, unseen = of_denoiser(denoiser, [cond], guidance=guidance, seed=seed)
+    found = fit(train, unseen, usual_start(denoiser, steps), solver, denoiser.space, weights=False)
+    return list(found.plan.sigmas)
 
 
-def plan(
+def of_denoiser(
     denoiser: Any,
-    steps: int,
-    *,
-    solver: str = "dpmpp_2m",
     conds: Sequence[Any] = (None,),
+    *,
     negative: Any = None,
     guidance: float = 1.0,
     trajectories: int = 32,
     seed: int = 0,
-    curve: Sequence[int] = (),
     wrap: Callable = lambda D: D,
-) -> Fit:
-    """A fit of one of our denoisers, a quarter of its `trajectories` unseen; `wrap(D)` hears of each evaluation.
+) -> tuple[Starts, Starts]:
+    """Starts to learn from and unseen ones, a quarter of all, for one of our denoisers; `wrap(D)` sees each evaluation.
 
     Trajectory k starts from noise stream (seed, k) and has condition k of `conds`, counted round; each is a dict of
     tensors for one sample, or None. Where there are several, the last quarter of them is unseen as well.
     """
-    unseen = max(1, trajectories // 4)
-    seen = max(1, trajectories - unseen)
-    held = conds[-max(1, len(conds) // 4) :] if len(conds) > 1 else conds
-    taught = conds[: -len(held)] if len(conds) > 1 else conds
-    start = usual_start(denoiser, steps)
+    seen, unseen = shares(trajectories)
+    held = max(1, len(conds) // 4) if len(conds) > 1 else 0
+    taught, others = (conds[:-held], conds[-held:]) if held else (conds, conds)
 
-    def starts(count: int, first: int, conds: Sequence[Any]) -> Starts:
-        x = Noise(seed, range(first, first + count), denoiser.shape, denoiser.device)(0) * start[0]
+    def starts(first: int, count: int, conds: Sequence[Any]) -> Starts:
+        noise = Noise(seed, range(first, first + count), denoiser.shape, denoiser.device)(0)
         each = [conds[index % len(conds)] for index in range(count)]
         positive = None if all(cond is None for cond in each) else denoiser.join(each, 1)
 
         def ask(levels: Sequence[float]) -> Callable[[Tensor, float], Tensor]:
-            return wrap(guided(denoiser, levels, x.shape, positive=positive, negative=negative, scale=guidance))
+            return wrap(guided(denoiser, levels, noise.shape, positive=positive, negative=negative, scale=guidance))
 
-        return Starts(x, ask)
+        return Starts(noise * denoiser.sigma_max, ask)
 
-    return fit(starts(seen, 0, taught), starts(unseen, seen, held), start, solver, denoiser.space, curve=curve)
+    return starts(0, seen, taught), starts(seen, unseen, others)
+
+
+def shares(trajectories: int) -> tuple[int, int]:
+    """How many of so many trajectories are learnt from, and how many stay unseen."""
+    unseen = max(1, trajectories // 4)
+    return max(1, trajectories - unseen), unseen
+
+
+def evaluations(steps: int, solver: str, curve: Sequence[int] = ()) -> int:
+    """How often a fit asks for outputs, of the starts to learn from and of the unseen ones together."""
+    each, others = SOLVERS[solver].evaluations, sum(n for n in curve if n != steps)
+    if each > 1:
+        return 2 * TEACHER_STEPS + each * (2 * steps + others)
+    return 2 * TEACHER_STEPS + (len(PULLS) + 3) * steps + 2 * others
 
 
 def usual_start(denoiser: Any, steps: int) -> list[float]:
@@ -181,12 +210,16 @@ def _teacher_levels(start: Sequence[float], space: Space) -> list[float]:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A fine run: states [N+1, K, E] and outputs [N, K, E] at its `levels`, of some elements of each state."""
+    """A fine run: states [N+1, K, E] and outputs [N, K, E] at its `levels`, of some elements of each state.
+
+    `matters` says how much of an error at a level is left in the picture, if the data were one Gaussian.
+    """
 
     levels: list[float]
     states: Tensor
     outputs: Tensor
     elements: Tensor
+    matters: list[float]
 
     @classmethod
     def walk(cls, starts: Starts, levels: list[float], space: Space) -> Teacher:
@@ -204,17 +237,19 @@ class Teacher:
 
         last = run(make_plan(TEACHER, levels, space), watched, starts.x, _no_noise)
         states.append(last.flatten(1)[:, elements])
-        return cls(levels, torch.stack(states), torch.stack(outputs), elements)
+        spread = last.std().item()
+        matters = [spread / math.hypot(space.alpha(sigma) * spread, sigma) for sigma in levels]
+        return cls(levels, torch.stack(states), torch.stack(outputs), elements, matters)
 
-    def paths(self, most: int) -> dict[int, list[int]]:
-        """Number of steps -> the levels to step on, first and last included, for which Euler steps stray least in sum."""
+    def paths(self, most: int, pull: float) -> dict[int, list[int]]:
+        """Number of steps -> the levels to step on, first and last included, where Euler steps stray least in sum."""
         last = len(self.levels) - 1
         strays = np.full((last + 1, last + 1), np.inf)
         for i in range(last):
             keep = torch.tensor(self.levels[i + 1 :], device=self.states.device)[:, None, None] / self.levels[i]
             reached = keep * self.states[i] + (1 - keep) * self.outputs[i]
-            apart = (reached - self.states[i + 1 :]).square().mean(2).sqrt()
-            strays[i, i + 1 :] = apart.mean(1).double().cpu().numpy()
+            apart = (reached - self.states[i + 1 :]).square().mean(2).sqrt().mean(1)
+            strays[i, i + 1 :] = apart.double().cpu().numpy() * np.power(self.matters[i + 1 :], pull)
         cost, before = np.full(last + 1, np.inf), []
         cost[0] = 0.0
         paths = {}
@@ -228,41 +263,80 @@ class Teacher:
             paths[steps] = path[::-1]
         return paths
 
+    @cached_property
+    def products(self) -> Tensor:
+        """Inner products [K, n, n] of the states, and then the outputs, of each trajectory."""
+        vectors = torch.cat([self.states, self.outputs]).double()
+        return torch.einsum("ike,jke->kij", vectors, vectors).cpu()
 
-def _fit_rows(plan: Plan, train: Starts, teacher: Teacher, path: list[int]) -> Plan:
-    """The plan with weights fitted row by row, along the run that they make."""
+    def left(self, past: tuple[int, ...], start: int, end: int) -> float:
+        """How far a fitted step from level `start` to `end` strays, on the teacher's own states and outputs."""
+        count = len(self.levels)
+        keep = self.levels[end] / self.levels[start]
+        changes = [{count + start: 1.0, start: -1.0}, *({count + p: 1.0, count + start: -1.0} for p in past)]
+        parts = torch.zeros(len(changes) + 1, self.products.shape[-1], dtype=torch.float64)
+        for part, change in zip(parts, [*changes, {end: 1.0, start: -keep, count + start: keep - 1}], strict=True):
+            for index, weight in change.items():
+                part[index] += weight
+        inner = torch.einsum("ai,kij,bj->kab", parts, self.products, parts)
+        return _robust_fit(inner)[1].mean().item()
+
+    def settled(self, path: list[int], pull: float) -> list[int]:
+        """The path with its levels moved, one at a time, as long as fitted steps stray less in sum."""
+        known: dict[tuple, float] = {}
+
+        def cost(path: list[int]) -> float:
+            total = 0.0
+            for k, (start, end) in enumerate(pairwise(path)):
+                step = (tuple(path[max(0, k - MEMORY + 1) : k]), start, end)
+                if step not in known:
+                    known[step] = self.left(*step) * self.matters[end] ** pull
+                total += known[step]
+            return total
+
+        best, stride = cost(path), 4
+        while stride:
+            moved = False
+            for k in range(1, len(path) - 1):
+                for shift in (stride, -stride):
+                    other = [*path[:k], path[k] + shift, *path[k + 1 :]]
+                    if other[k - 1] < other[k] < other[k + 1] and cost(other) < best:
+                        path, best, moved = other, cost(other), True
+            stride = stride if moved else stride // 2
+        return path
+
+
+def _fit_rows(plan: Plan, train: Starts, teacher: Teacher, path: list[int]) -> tuple[Plan, float]:
+    """The plan with weights fitted row by row, along the run that they make; how far that ends from the teacher."""
     D = train.ask(plan.sigmas[:-1])
-    state, slots, rows = train.x * 1.0, {START: train.x}, [plan.rows[0]]
+    state, slots, rows = train.x, {START: train.x}, [plan.rows[0]]
     for index, row in enumerate(plan.rows[1:]):
         slots[Slot("x", index)], slots[Slot("d", index)] = state, D(state, plan.sigmas[index])
         state = sum(weight * slots[slot] for slot, weight in row.terms)
         # Differences only: what never changes its mind is still drawn as it is.
-        changes = [((Slot("d", index), 1.0), (Slot("x", index), -1.0))]
-        changes += [
-            ((Slot("d", past), 1.0), (Slot("d", index), -1.0)) for past in range(max(0, index - MEMORY + 1), index)
-        ]
-        basis = [sum(weight * slots[slot] for slot, weight in change) for change in changes]
-        short = [part.flatten(1)[:, teacher.elements] for part in (*basis, state)]
-        shares = _robust_fit(torch.stack(short[:-1]), teacher.states[path[index + 1]] - short[-1])
-        state = state + sum(share * part for share, part in zip(shares, basis, strict=True))
+        newest, past = Slot("d", index), range(max(0, index - MEMORY + 1), index)
+        changes = [{newest: 1.0, Slot("x", index): -1.0}, *({Slot("d", p): 1.0, newest: -1.0} for p in past)]
+        basis = [sum(weight * slots[slot] for slot, weight in change.items()) for change in changes]
+        seen = torch.stack([part.flatten(1)[:, teacher.elements] for part in (*basis, state)]).double()
+        seen[-1] = teacher.states[path[index + 1]] - seen[-1]
+        shares, distance = _robust_fit(torch.einsum("ike,jke->kij", seen, seen).cpu())
         terms = dict(row.terms)
-        for share, change in zip(shares, changes, strict=True):
-            for slot, weight in change:
+        for share, part, change in zip(shares.tolist(), basis, changes, strict=True):
+            state = state + share * part
+            for slot, weight in change.items():
                 terms[slot] = terms.get(slot, 0.0) + share * weight
         rows.append(Row(row.sigma, row.step, tuple(terms.items())))
-    return replace(plan, solver=f"{plan.solver}, fitted", rows=tuple(rows))
+    return replace(plan, solver=f"{plan.solver}, fitted", rows=tuple(rows)), distance.mean().item()
 
 
-def _robust_fit(basis: Tensor, target: Tensor) -> list[float]:
-    """Shares [J] of basis [J, K, E] that bring each trajectory near target [K, E], far ones counting less.
+def _robust_fit(inner: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares [J] of some vectors that bring each trajectory near its target, and how far off [K] each stays.
 
-    Least squares reweighted by 1 over each trajectory's distance: their sum is what is made small, not that of their
-    squares, which a few that end elsewhere would decide.
+    `inner` [K, J+1, J+1] are their inner products, the target's last. Least squares reweighted by 1 over each
+    trajectory's distance: the sum of distances is made small, not that of squares, which a few that end elsewhere would
+    decide.
     """
-    basis, target = basis.double(), target.double()
-    gram = torch.einsum("ike,jke->kij", basis, basis).cpu()
-    aim = torch.einsum("ike,ke->ki", basis, target).cpu()
-    size = target.square().sum(1).cpu()
+    gram, aim, size = inner[:, :-1, :-1], inner[:, :-1, -1], inner[:, -1, -1]
     weights = torch.ones_like(size)
     for _ in range(ROUNDS):
         normal = torch.einsum("k,kij->ij", weights, gram)
@@ -271,7 +345,7 @@ def _robust_fit(basis: Tensor, target: Tensor) -> list[float]:
         left = size - 2 * aim @ shares + torch.einsum("kij,i,j->k", gram, shares, shares)
         distance = left.clamp_min(0).sqrt()
         weights = 1 / (distance + 0.1 * distance.median() + 1e-30)
-    return shares.tolist()
+    return shares, distance
 
 
 def _figures(drawn: Tensor, reference: Tensor) -> Figures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class Models(Protocol):
 
     def facts(self, model: Any) -> Facts:
         """What kind of MODEL it is."""
+
+    def identity(self, model: Any) -> tuple[str, str]:
+        """What kind of net it is, the same anywhere, and what tells it from any other patched one, in this process."""
 
     def sigma_table(self, model: Any) -> list[float]:
         """Its ascending σ's."""
@@ -123,6 +127,9 @@ class Host(Protocol):
 
     def load(self, *denoisers: Denoiser) -> None:
         """Bring the weights of adopted denoisers to `device()`; the host may evict them once the node has run."""
+
+    def cache_folder(self) -> Path:
+        """Where results may be kept that took long to find."""
 
     @property
     def models(self) -> Models:

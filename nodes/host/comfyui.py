@@ -61,6 +61,9 @@ class ComfyHost:
         # A link that leads nowhere has a name and no path.
         return {name: path for name, path in files.items() if path is not None}
 
+    def cache_folder(self) -> Path:
+        return Path(folder_paths.get_user_directory()) / "varifold"
+
     def adopt(self, denoiser: Denoiser) -> None:
         # ComfyUI's cache looks for a `.patcher` on what nodes return, to know what memory it holds.
         denoiser.patcher = comfy.model_patcher.ModelPatcher(

@@ -40,6 +40,9 @@ class ComfyModels:
             noise_scale=float(getattr(sampling, "noise_scale", 1.0)),
         )
 
+    def identity(self, model: Any) -> tuple[str, str]:
+        return type(model.model).__name__, str(model.patches_uuid)
+
     def sigma_table(self, model: Any) -> list[float]:
         return model.get_model_object("model_sampling").sigmas.cpu().double().tolist()
 

@@ -9,6 +9,7 @@ from varifold.models.checkpoint import Spec, save_denoiser
 from varifold.models.nets.unet import UNet, UNetConfig
 from varifold.nodes.answers import answer
 from varifold.nodes.denoiser import EMBEDDED
+from varifold.nodes.guidance import KNOBS
 from varifold.nodes.schedule import CURVES, USED, VarifoldSchedule
 
 
@@ -28,6 +29,13 @@ def test_just_the_knobs_that_are_named_make_a_difference(curve, call):
         "betas": "linear",
         "zero_terminal_snr": True,
         "points": "[[0, 9], [1, 1]]",
+        "alpha": 0.8,
+        "beta": 0.9,
+        "mu": 0.5,
+        "family": {"align_your_steps": "sdxl", "optimal_steps": "wan"}.get(curve, "svd"),
+        "coefficient": 1.4,
+        "width": 512,
+        "height": 512,
     }
     usual = call("Schedule", curve=curve, steps=6)[0]
     told = {
@@ -80,6 +88,7 @@ def test_words_are_read_as_the_prompt_node_reads_them():
         ("schedule", {"widgets": {"curve": "drawn", "points": "[[0, 1"}}, "points"),
         ("schedule", {"widgets": {"points": 3}}, "points should be a string"),
         ("schedule", {"widgets": {"sigma_max": 0.1, "sigma_min": 5.0}}, "sigma"),
+        ("schedule", {"widgets": {"curve": "flux", "width": 0}}, "width should be a number from 16"),
         ("schedule", {"file": "../secret.safetensors"}, "there is no '../secret.safetensors'"),
         ("denoiser", {}, "there is no ''"),
         ("denoiser", {"file": 3}, "file should be a name"),
@@ -94,5 +103,16 @@ def test_what_is_wrong_is_told_in_words(name, question, said):
 
 
 def test_the_node_has_no_knob_that_no_curve_uses():
-    knobs = set(VarifoldSchedule.INPUT_TYPES()["required"]) - {"curve", "steps", "denoise", "shift"}
-    assert knobs == {name for names in USED.values() for name in names}
+    declared = VarifoldSchedule.INPUT_TYPES()
+    knobs = {*declared["required"], *declared["optional"]}
+    assert knobs - {"curve", "steps", "denoise", "shift", "denoiser", "model"} == {
+        name for names in USED.values() for name in names
+    }
+
+
+def test_a_method_of_guidance_uses_some_knobs():
+    knobs = {"rescale", "strength", "eta", "norm_threshold", "momentum", "zero_init"}
+    assert answer("guidance", {"widgets": {}}) == {"used": []}
+    assert answer("guidance", {"widgets": {"method": "apg"}}) == {"used": ["eta", "norm_threshold", "momentum"]}
+    assert {knob for used in KNOBS.values() for knob in used} == knobs
+    assert "method should be one of cfg" in answer("guidance", {"widgets": {"method": "magic"}})["error"]

@@ -1,12 +1,15 @@
 """Load Denoiser and Guidance."""
 
+import copy
 import json
 import struct
 
 import pytest
 import torch
 
+from varifold.models.denoising.combine import METHODS
 from varifold.nodes.denoiser import EMBEDDED, VarifoldLoadDenoiser
+from varifold.nodes.guidance import VarifoldGuidance
 
 
 def files() -> list[str]:
@@ -137,3 +140,61 @@ def test_guidance_pulls_and_its_interval_and_rescale_act(call, draw, embedded, p
         assert (other - guided).abs().max() > 0.01 and (other - unguided).abs().max() > 0.01
     (plain,) = call("Guidance", denoiser=embedded, method="rescale", rescale=0.0)
     assert torch.allclose(state(plain), guided, atol=1e-4)
+
+
+def test_each_method_takes_its_own_knobs_and_no_others(call, embedded):
+    knobs = {"rescale": 0.4, "strength": 2.0, "eta": 0.3, "norm_threshold": 5.0, "momentum": -0.5}
+    taken = {
+        "cfg": {},
+        "rescale": {"phi": 0.4},
+        "apg": {"eta": 0.3, "norm_threshold": 5.0, "momentum": -0.5},
+        "cfg_zero_star": {"strength": 2.0, "zero_init": 0},
+        "pag": {"strength": 2.0},
+        "perp_neg": {"strength": 2.0},
+    }
+    assert list(taken) == VarifoldGuidance.INPUT_TYPES()["required"]["method"][0] == list(METHODS)
+    for method, expected in taken.items():
+        (guided,) = call("Guidance", denoiser=embedded, method=method, **knobs)
+        assert (guided.guidance.method, dict(guided.guidance.knobs)) == (method, expected)
+
+
+@pytest.mark.parametrize("method", ["apg", "cfg_zero_star", "pag", "perp_neg"])
+def test_each_method_draws_its_own_picture(method, call, draw, embedded, prompt):
+    def state(**given):
+        (guided,) = call("Guidance", denoiser=embedded, **given)
+        words = {"positive": prompt("potion red"), "negative": prompt("hero")}
+        return draw(denoiser=guided, guidance=3.0, **words)[2]["samples"]
+
+    found = state(method=method)
+    assert found.isfinite().all() and (found - state(method="cfg")).abs().max() > 0.01
+    again = state(method=method, momentum=-0.5) if method == "apg" else state(method=method)
+    assert torch.equal(again, found) == (method != "apg")
+
+
+def test_a_guide_draws_too(call, draw, embedded, prompt, models_folder, save_small):
+    """Any denoiser of the same shape and words can be one; here a noisy copy."""
+    weaker = copy.copy(embedded)
+    weaker.net = copy.deepcopy(embedded.net)
+    with torch.no_grad():
+        for parameter in weaker.net.down.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    (guided,) = call("Guidance", denoiser=embedded, guide=weaker)
+    (mirrored,) = call("Guidance", denoiser=embedded, guide=embedded)
+    given = {"positive": prompt("potion red"), "guidance": 2.0}
+    steered, unsteered = (draw(denoiser=each, **given)[2]["samples"] for each in (guided, mirrored))
+    assert (steered - unsteered).abs().max() > 0.01
+    assert torch.allclose(unsteered, draw(positive=prompt("potion red"))[2]["samples"], atol=1e-3)
+
+
+def test_a_method_that_does_not_fit_is_explained(call, embedded, models_folder, save_small, prompt):
+    with pytest.raises(ValueError, match="zero_init is for flow"):
+        call("Guidance", denoiser=embedded, method="cfg_zero_star", zero_init=1)
+    with pytest.raises(ValueError, match="empty is for MODELs"):
+        call("Guidance", denoiser=embedded, method="perp_neg", empty=prompt("hero"))
+    with pytest.raises(ValueError, match="takes its place"):
+        call("Guidance", denoiser=embedded, method="perp_neg", guide=embedded)
+    (toy,) = call("Toy")
+    with pytest.raises(ValueError, match="attention in its middle"):
+        call("Guidance", denoiser=toy, method="pag")
+    (flow,) = call("Toy", space="flow")
+    assert call("Guidance", denoiser=flow, method="cfg_zero_star", zero_init=1)[0].guidance.method == "cfg_zero_star"

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from varifold.models import FLOW, schedule
-from varifold.nodes.schedule import CURVES
+from varifold.nodes.schedule import CURVES, USED
 
 USUAL_KNOBS = {curve: {"rho": 1.0} if curve == "polyexponential" else {} for curve in CURVES}
+MOST = {"sd_turbo": 10, "beta": 138, "ddim_uniform": 999}
 
 
 @pytest.fixture
@@ -21,17 +22,29 @@ def levels(call):
 @pytest.mark.parametrize("curve", CURVES)
 @pytest.mark.parametrize("steps", [1, 2, 18, 1000])
 def test_every_curve_descends_to_zero(curve, steps, levels):
+    if steps > MOST.get(curve, 1000):
+        with pytest.raises(ValueError, match=f"{steps}.* steps"):
+            levels(curve, steps=steps)
+        return
     sigmas = levels(curve, steps=steps, **USUAL_KNOBS[curve])
     assert sigmas.dtype == torch.float32 and sigmas.device.type == "cpu" and sigmas.shape == (steps + 1,)
     assert (sigmas[:-1] > sigmas[1:]).all() and sigmas[-1] == 0
 
 
-@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize("curve", [curve for curve in CURVES if curve != "sd_turbo"])
 def test_denoise_takes_the_last_steps_of_a_longer_schedule(curve, levels):
     part, whole = (
         levels(curve, **given, **USUAL_KNOBS[curve]) for given in ({"steps": 7, "denoise": 0.3}, {"steps": 23})
     )
     assert torch.equal(part, whole[-8:])
+
+
+def test_denoise_of_sd_turbo_leaves_out_the_first_of_its_ten_levels(levels):
+    table = schedule.discrete()
+    half = levels("sd_turbo", steps=2, denoise=0.5).tolist()
+    assert half == pytest.approx([table[499], table[399], 0.0], rel=1e-6)
+    with pytest.raises(ValueError, match=r"3 levels at denoise 0\.3, and 4 steps"):
+        levels("sd_turbo", steps=4, denoise=0.3)
 
 
 @pytest.mark.parametrize("curve", CURVES)
@@ -60,7 +73,7 @@ def test_the_range_is_the_widgets_else_the_denoisers_else_the_usual(levels, mode
     assert ends(denoiser=small, sigma_max=9.0, sigma_min=0.5) == [9, 0.5]
 
 
-@pytest.mark.parametrize("curve", ["karras", "exponential", "polyexponential", "linear", "cosine"])
+@pytest.mark.parametrize("curve", [curve for curve, used in USED.items() if "sigma_min" in used])
 def test_a_range_upside_down_is_explained(curve, levels):
     with pytest.raises(ValueError, match="sigma_min < sigma_max, not 5 and 2"):
         levels(curve, sigma_min=5.0, sigma_max=2.0)
@@ -152,6 +165,26 @@ def test_points_that_are_no_list_of_pairs_show_how_it_is_done(points, levels):
 def test_points_that_make_no_schedule_say_why(points, reason, levels):
     with pytest.raises(ValueError, match=reason):
         levels("drawn", points=points)
+
+
+def test_the_knobs_at_zero_are_the_usual_ones(levels):
+    for curve, usual in {"beta": (0.6, 0.6), "beta_sigmas": (0.6, 0.6), "laplace": (0.0, 0.5)}.items():
+        assert torch.equal(levels(curve), levels(curve, alpha=usual[0], beta=usual[1])), curve
+
+
+def test_a_family_without_levels_is_explained(levels):
+    with pytest.raises(ValueError, match="align_your_steps has no levels for 'wan': choose sd1, sdxl, svd"):
+        levels("align_your_steps", family="wan")
+    with pytest.raises(ValueError, match="choose flux, wan, chroma"):
+        levels("optimal_steps", family="sd1")
+
+
+def test_the_size_of_a_picture_shifts_flow_curves(levels):
+    for curve, pixels in {"flux": 256, "flux2": 256, "ltxv": 1024}.items():
+        make = getattr(schedule, curve)
+        found = levels(curve, steps=7, width=768, height=512).tolist()
+        assert found == pytest.approx(make(7, 768 * 512 / pixels), rel=1e-6)
+        FLOW.check(found)
 
 
 def test_points_do_not_matter_to_other_curves(levels):

@@ -2,7 +2,7 @@ import { make } from "./dom.js";
 
 // A curve of noise levels, drawn: σ (logarithmic) or log-SNR against the step. Points may be dragged.
 
-const EDGE = { left: 42, right: 8, top: 8, bottom: 18 };
+const EDGE = { left: 50, right: 8, top: 8, bottom: 18 };
 const LOWEST = 1e-3; // of the highest σ, where σ_min is 0: a logarithm needs a floor
 
 export function short(number) {
@@ -116,7 +116,7 @@ export class Curve {
       const [left, y] = this.place(0, level);
       const value = this.shown === "sigmas" ? Math.exp(level) : level;
       marks.push(make("line", { class: "grid", x1: left, x2: this.width - EDGE.right, y1: y, y2: y }));
-      marks.push(make("text", { x: left - 4, y: y + 3, "text-anchor": "end" }, short(value)));
+      marks.push(make("text", { x: left - 9, y: y + 3, "text-anchor": "end" }, short(value)));
     }
     const bottom = this.height - 5;
     marks.push(make("text", { x: EDGE.left, y: bottom }, "0"));
