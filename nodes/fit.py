@@ -18,6 +18,7 @@ from .solver import Choice, as_sampler_function
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..models.denoising.guidance import Guidance
     from ..models.denoising.space import Space
     from ..models.sampling.fit import Fit, Starts
     from ..models.sampling.plan import Plan
@@ -128,7 +129,7 @@ class VarifoldFitSchedule:
         question = {
             "solver": solver,
             "steps": steps,
-            "guidance": [guidance, repr(denoiser.guidance)],
+            "guidance": [guidance, *_told(denoiser.guidance)],
             "prompts": [line.strip() for line in prompts.splitlines() if line.strip()],
             "trajectories": trajectories,
             "seed": seed,
@@ -250,6 +251,12 @@ def _report(found: Fit, solver: str, steps: int) -> str:
     if found.enough is not None:
         lines.append(f"{found.enough} steps would do: under 1 % of the pictures' spread")
     return "\n".join(lines)
+
+
+def _told(guidance: Guidance) -> list:
+    """What tells a way of guiding from others."""
+    guide = getattr(guidance.guide, "identity", None)
+    return [guidance.method, list(guidance.knobs), guidance.low, guidance.high, guide, _digest(guidance.empty)]
 
 
 def _digest(conditioning: list | None) -> str | None:

@@ -47,16 +47,35 @@ class VarifoldSheet:
                     "MASK",
                     {"tooltip": "What is transparent, as Sampler gives it: shown as a checkerboard."},
                 ),
+                "reference": (
+                    "IMAGE",
+                    {"tooltip": "What to compare with: under each picture stands how far it is from this one."},
+                ),
             },
         }
 
-    def lay_out(self, images, labels, columns, scale, gap, background, masks=None):
+    def lay_out(self, images, labels, columns, scale, gap, background, masks=None, reference=None):
         rgb, alpha = wires.image_in(images)
+        labels = labels.splitlines()
+        if reference is not None:
+            labels = _with_errors(labels, rgb, wires.image_in(reference)[0])
         transparency = 1 - alpha if wires.is_no_mask(masks) else fitting(wires.mask_in(masks), alpha)
         sheet = draw_sheet(
-            cells(rgb, transparency, scale), labels.splitlines(), columns=columns, gap=gap, background=background
+            cells(rgb, transparency, scale), labels, columns=columns, gap=gap, background=background
         )
         return (image_out([sheet]),)
+
+
+def _with_errors(labels: list[str], rgb: Tensor, reference: Tensor) -> list[str]:
+    """The labels, each with the root mean square difference of its picture from the reference [1 or B, H, W, 3]."""
+    if reference.shape[1:] != rgb.shape[1:] or reference.shape[0] not in (1, rgb.shape[0]):
+        raise ValueError(
+            f"reference is {reference.shape[0]} of {reference.shape[2]}×{reference.shape[1]} and images are "
+            f"{rgb.shape[0]} of {rgb.shape[2]}×{rgb.shape[1]}: it should be of their size, one for all or one each"
+        )
+    errors = (rgb - reference).square().mean((1, 2, 3)).sqrt().tolist()
+    labels = [*labels, *[""] * len(errors)]
+    return [f"{label}  error {error:.3f}".strip() for label, error in zip(labels, errors, strict=False)]
 
 
 def fitting(masks: Tensor, alpha: Tensor) -> Tensor:

@@ -14,6 +14,12 @@ CONTRACT = {
         "denoiser:VARIFOLD_DENOISER report:STRING",
     ),
     "VarifoldFromModel": ("model:MODEL", "vae:VAE", "denoiser:VARIFOLD_DENOISER"),
+    "VarifoldFitSchedule": (
+        "denoiser:VARIFOLD_DENOISER solver:COMBO steps:INT guidance:FLOAT prompts:STRING trajectories:INT seed:INT "
+        "fitted:STRING",
+        "positive:CONDITIONING negative:CONDITIONING latent:LATENT",
+        "sigmas:SIGMAS sampler:SAMPLER report:STRING",
+    ),
     "VarifoldNoise": ("seed:INT", "", "noise:NOISE"),
     "VarifoldToy": ("shape:COMBO modes:INT spread:FLOAT space:COMBO", "", "denoiser:VARIFOLD_DENOISER"),
     "VarifoldPrompt": (
@@ -24,17 +30,19 @@ CONTRACT = {
     "VarifoldSchedule": (
         "curve:COMBO steps:INT denoise:FLOAT sigma_max:FLOAT sigma_min:FLOAT rho:FLOAT shift:FLOAT betas:COMBO "
         "zero_terminal_snr:BOOLEAN points:STRING",
-        "denoiser:VARIFOLD_DENOISER model:MODEL",
+        "denoiser:VARIFOLD_DENOISER model:MODEL alpha:FLOAT beta:FLOAT mu:FLOAT family:COMBO coefficient:FLOAT "
+        "width:INT height:INT",
         "sigmas:SIGMAS",
     ),
     "VarifoldSolver": (
         "solver:COMBO eta:FLOAT s_noise:FLOAT order:INT variant:COMBO r:FLOAT",
-        "",
+        "gamma:FLOAT",
         "sampler:SAMPLER",
     ),
     "VarifoldGuidance": (
         "denoiser:VARIFOLD_DENOISER method:COMBO rescale:FLOAT from_sigma:FLOAT to_sigma:FLOAT",
-        "",
+        "guide:VARIFOLD_DENOISER empty:CONDITIONING strength:FLOAT eta:FLOAT norm_threshold:FLOAT momentum:FLOAT "
+        "zero_init:INT",
         "denoiser:VARIFOLD_DENOISER",
     ),
     "VarifoldSampler": (
@@ -46,7 +54,7 @@ CONTRACT = {
     "VarifoldTrace": ("trace:VARIFOLD_TRACE layout:COMBO scale:INT", "", "frames:IMAGE"),
     "VarifoldSheet": (
         "images:IMAGE labels:STRING columns:INT scale:INT gap:INT background:COMBO",
-        "masks:MASK",
+        "masks:MASK reference:IMAGE",
         "sheet:IMAGE",
     ),
     "VarifoldSnapPalette": (
@@ -65,9 +73,12 @@ MENUS = {
     ("VarifoldToy", "shape"): ["moons", "rings", "spiral", "mixture"],
     ("VarifoldToy", "space"): ["ve", "flow"],
     ("VarifoldPrompt", "unknown"): ["nearest", "skip", "error"],
-    ("VarifoldSchedule", "curve"): (
-        ["karras", "exponential", "polyexponential", "linear", "cosine", "simple", "normal", "vp", "drawn"]
-    ),
+    ("VarifoldSchedule", "curve"): [
+        *("karras", "exponential", "polyexponential", "linear", "cosine", "simple", "normal", "vp", "drawn"),
+        *("sgm_uniform", "ddim_uniform", "beta", "beta_sigmas", "laplace", "linear_quadratic", "sd_turbo"),
+        *("align_your_steps", "gits", "optimal_steps", "flux", "flux2", "ltxv", "ideogram4"),
+    ],
+    ("VarifoldSchedule", "family"): ["usual", "sd1", "sdxl", "svd", "flux", "wan", "chroma"],
     ("VarifoldSchedule", "betas"): ["scaled_linear", "linear"],
     ("VarifoldSolver", "solver"): [
         "dpmpp_2m",
@@ -86,7 +97,7 @@ MENUS = {
         "lcm",
     ],
     ("VarifoldSolver", "variant"): ["usual", "midpoint", "heun", "bh1", "bh2"],
-    ("VarifoldGuidance", "method"): ["cfg", "rescale"],
+    ("VarifoldGuidance", "method"): ["cfg", "rescale", "apg", "cfg_zero_star", "pag", "perp_neg"],
     ("VarifoldTrace", "layout"): ["frames", "strip"],
     ("VarifoldSheet", "background"): ["dark", "light"],
     ("VarifoldSnapPalette", "palettes"): ["each its own", "one for all"],

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from varifold.nodes import sheet as module
 from varifold.nodes.drawing import BACKGROUNDS
 
 PAPER = {name: torch.tensor(paper) / 255 for name, (paper, _) in BACKGROUNDS.items()}
@@ -129,3 +130,32 @@ def test_sheets_of_sample_pictures_are_not_enlarged(call, sheet):
     image, _ = call("SamplePicture", which="cat")
     assert sheet(image, gap=0).shape == image.shape[1:]
     assert math.prod(image.shape[1:3]) <= 1024**2
+
+
+@pytest.fixture
+def labels(sheet, monkeypatch):
+    """The labels that a sheet is drawn with."""
+    drawn, draw_sheet = [], module.draw_sheet
+    monkeypatch.setattr(
+        module, "draw_sheet", lambda cells, labels, **more: drawn.append(labels) or draw_sheet(cells, labels, **more)
+    )
+    return lambda images, **given: (sheet(images, **given), drawn.pop())[1]
+
+
+def test_a_reference_tells_how_far_each_picture_is(labels):
+    pictures = torch.stack([torch.full((8, 8, 3), level) for level in (0.5, 0.75, 0.5)])
+    pictures[2, :4] = 0.7
+    told = labels(pictures, labels="same\nbrighter", reference=pictures[:1])
+    assert told == ["same  error 0.000", "brighter  error 0.250", f"error {0.2 / math.sqrt(2):.3f}"]
+
+
+def test_a_reference_for_each_picture(labels):
+    pictures = colours(3)
+    assert labels(pictures, reference=pictures) == ["error 0.000"] * 3
+
+
+def test_a_reference_of_another_size_is_refused(sheet):
+    with pytest.raises(ValueError, match="reference is 2 of 40×40 and images are 3 of 40×40"):
+        sheet(colours(3), reference=colours(2))
+    with pytest.raises(ValueError, match="1 of 20×20"):
+        sheet(colours(3), reference=colours(1, 20, 20))
