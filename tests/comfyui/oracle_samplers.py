@@ -4,6 +4,7 @@ Runs with ComfyUI's Python, with ComfyUI's source importable (the `comfy_sampler
 
 SPEC: {"space": "ve" | "flow", "sigmas": [N+1 numbers], "x": [B][d], "seed": int,
        "mixture": {"means": [K][d], "variances": [K], "log_weights": [K]},
+       "unprompted": the same, what CFG++ samplers hear that the denoiser says without the prompt,
        "samplers": {KEY: {option: value}}}
 KEY is a name of ComfyUI's, and may go on after a colon: "dpmpp_2m_sde:heun". Options are its own keywords.
 
@@ -46,22 +47,14 @@ class FlowSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_s
 SAMPLING = {"ve": VESampling, "flow": FlowSampling}
 
 
-class MixtureModel:
-    """E[x0 | x, sigma] of a mixture of isotropic Gaussians, behind the attributes that samplers look at."""
+class Mixture:
+    """E[x0 | x, sigma] of a mixture of isotropic Gaussians."""
 
     def __init__(self, space: str, means: list, variances: list, log_weights: list):
         self.means, self.variances, self.log_weights = map(tensor, (means, variances, log_weights))
         self.space = space
-        self.evaluations: list[float] = []
-        sampling = SAMPLING[space]()
-        self.inner_model = SimpleNamespace(
-            inner_model=SimpleNamespace(model_sampling=sampling),
-            model_patcher=SimpleNamespace(get_model_object={"model_sampling": sampling}.__getitem__),
-        )
 
-    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, **_options: object) -> torch.Tensor:
-        s = sigma[0]
-        self.evaluations.append(float(s))
+    def __call__(self, x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         alpha = 1 - s if self.space == "flow" else torch.ones_like(s)
         variances = alpha**2 * self.variances + s**2
         away = x[:, None] - alpha * self.means
@@ -71,18 +64,41 @@ class MixtureModel:
         return (share[..., None] * posterior_means).sum(1)
 
 
+class MixtureModel:
+    """A mixture, and another without the prompt, behind the attributes that samplers look at."""
+
+    def __init__(self, space: str, mixture: dict, unprompted: dict):
+        self.prompted, self.unprompted = Mixture(space, **mixture), Mixture(space, **unprompted)
+        self.evaluations: list[float] = []
+        sampling = SAMPLING[space]()
+        self.inner_model = SimpleNamespace(
+            inner_model=SimpleNamespace(model_sampling=sampling),
+            model_patcher=SimpleNamespace(get_model_object={"model_sampling": sampling}.__getitem__),
+        )
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, model_options: dict | None = None) -> torch.Tensor:
+        self.evaluations.append(float(sigma[0]))
+        denoised = self.prompted(x, sigma[0])
+        for hear in (model_options or {}).get("sampler_post_cfg_function", []):
+            hear({"denoised": denoised, "uncond_denoised": self.unprompted(x, sigma[0])})
+        return denoised
+
+
 class BrownianPath:
     """A noise sampler: one Brownian path in sigma, so that overlapping requests agree."""
 
     def __init__(self, requests: list[tuple[float, float]], shape: torch.Size, seed: int):
-        self.breakpoints = sorted({sigma for pair in requests for sigma in pair}, reverse=True)
+        self.breakpoints: list[float] = []
+        for sigma in sorted({sigma for pair in requests for sigma in pair}, reverse=True):
+            if not self.breakpoints or self.breakpoints[-1] - sigma > 1e-9 * sigma:  # not twice but for rounding
+                self.breakpoints.append(sigma)
         generator = torch.Generator().manual_seed(seed)
         pieces = max(0, len(self.breakpoints) - 1)
         self.increments = torch.randn(pieces, *shape, generator=generator, dtype=torch.float64)
         self.noises: list[torch.Tensor] = []
 
     def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
-        ends = [self.breakpoints.index(float(s)) for s in (sigma, sigma_next)]
+        ends = [min(range(len(self.breakpoints)), key=lambda i: abs(self.breakpoints[i] - s)) for s in (sigma, sigma_next)]
         first, last = sorted(ends)
         lengths = -tensor(self.breakpoints[first : last + 1]).diff()
         increment = torch.tensordot(lengths.sqrt(), self.increments[first:last], 1)
@@ -95,8 +111,25 @@ def tensor(values: list) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+def dpm_fast(model, x: torch.Tensor, sigmas: torch.Tensor, **options: object) -> torch.Tensor:
+    """As ComfyUI's menu calls it: from the first sigma to the last above 0, in as many evaluations as steps."""
+    end = sigmas[-1] if sigmas[-1] > 0 else sigmas[-2]
+    return comfy.k_diffusion.sampling.sample_dpm_fast(model, x, end, sigmas[0], len(sigmas) - 1, **options)
+
+
+def dpm_adaptive(model, x: torch.Tensor, sigmas: torch.Tensor, **options: object) -> torch.Tensor:
+    """As ComfyUI's menu calls it: from the first sigma to the last above 0."""
+    end = sigmas[-1] if sigmas[-1] > 0 else sigmas[-2]
+    return comfy.k_diffusion.sampling.sample_dpm_adaptive(model, x, end, sigmas[0], **options)
+
+
+SPELLED_OUT = {"dpm_fast": dpm_fast, "dpm_adaptive": dpm_adaptive, "ddim": comfy.k_diffusion.sampling.sample_euler}
+
+
 def find_sampler(key: str):
     name = key.partition(":")[0]
+    if name in SPELLED_OUT:
+        return SPELLED_OUT[name]
     if name.startswith("uni_pc"):
         return getattr(comfy.extra_samplers.uni_pc, name.replace("uni_pc", "sample_unipc"))
     return getattr(comfy.k_diffusion.sampling, f"sample_{name}")
@@ -112,7 +145,7 @@ def run(key: str, options: dict, spec: dict) -> dict[str, object]:
         return torch.zeros_like(x)
 
     def sample(noise_sampler) -> tuple[torch.Tensor, list[float]]:
-        model = MixtureModel(spec["space"], **spec["mixture"])
+        model = MixtureModel(spec["space"], spec["mixture"], spec["unprompted"])
         takes_noise = "noise_sampler" in inspect.signature(sampler).parameters
         noise = {"noise_sampler": noise_sampler} if takes_noise else {}
         last = sampler(model, x.clone(), tensor(spec["sigmas"]), extra_args={}, disable=True, **noise, **options)

@@ -1,34 +1,28 @@
-"""The first example in the real ComfyUI: what its user sees, and that `varifold run` draws the same."""
+"""The first example in the real ComfyUI: what its user sees."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from comfyui.examples import prompt_of, run_headless, saved
 from PIL import Image
-
-from varifold.studio.flatten import flatten
-from varifold.studio.registry import node_classes, node_names
 
 pytestmark = pytest.mark.comfyui
 
 EXAMPLE = Path(__file__).parents[2] / "example_workflows" / "first_picture.json"
 WORKFLOW = json.loads(EXAMPLE.read_text())
-PROMPT = flatten(WORKFLOW, node_classes(), node_names()).prompt
+PROMPT = prompt_of(WORKFLOW)
 SAMPLER = next(node_id for node_id, node in PROMPT.items() if node["class_type"] == "VarifoldSampler")
 STEPS = next(node["inputs"]["steps"] for node in PROMPT.values() if node["class_type"] == "VarifoldSchedule")
 
 
 @pytest.fixture(scope="module")
-def run(comfy_server):
+def run(example_in_comfyui):
     """The example as its user runs it."""
-    run = comfy_server.run(PROMPT, {"extra_pnginfo": {"workflow": WORKFLOW}, "preview_method": "auto"})
-    assert run.error is None, run.error
-    return run
+    return example_in_comfyui(EXAMPLE)
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +31,10 @@ def picture(run) -> Image.Image:
     return picture
 
 
-def varifold_run(graph: Path, folder: Path) -> Image.Image:
-    """The one picture of `varifold run graph` in a working directory of its own."""
-    command = [sys.executable, "-m", "varifold", "run", str(graph)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (path,) = folder.glob("output/**/*.png")
-    return Image.open(path)
-
-
 @pytest.fixture(scope="module")
-def headless(tmp_path_factory) -> Image.Image:
-    return varifold_run(EXAMPLE, tmp_path_factory.mktemp("headless"))
+def headless(example_headless) -> Image.Image:
+    (picture,) = example_headless(EXAMPLE).values()
+    return picture
 
 
 def chunk(picture: Image.Image, name: str) -> dict:
@@ -72,11 +58,6 @@ def test_previews_show_the_picture_coming(run):
     assert to_last[-2] < 0.1 * to_last[0]
 
 
-def test_same_pixels_as_varifold_run(picture, headless):
-    assert picture.size == headless.size
-    assert np.array_equal(np.asarray(picture), np.asarray(headless))
-
-
 def test_the_sheet_shows_sprites(picture):
     colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     assert len(np.unique(colours, axis=0)) > 100
@@ -94,4 +75,6 @@ def test_the_png_carries_its_graph(picture, headless):
 def test_the_png_of_comfyui_runs_headless(run, picture, tmp_path):
     graph = tmp_path / "dropped.png"
     graph.write_bytes(run.files[0])
-    assert np.array_equal(np.asarray(varifold_run(graph, tmp_path)), np.asarray(picture))
+    run_headless(graph, tmp_path)
+    (again,) = saved(tmp_path).values()
+    assert np.array_equal(np.asarray(again), np.asarray(picture))

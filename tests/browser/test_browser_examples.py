@@ -1,0 +1,36 @@
+"""Every example, opened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from browser.editor import contents
+
+pytestmark = pytest.mark.browser
+EXAMPLES = sorted((Path(__file__).parents[2] / "example_workflows").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def shared_editor(open_editor, url):
+    """One page for all examples of a host: each opens in a tab of its own."""
+    editor = open_editor(url)
+    yield editor
+    editor.page.context.close()
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_opens_as_it_was_saved_and_without_a_word(shared_editor, example, shot):
+    shared_editor.load(example)
+    if shared_editor.ask("t.node('VarifoldSchedule') !== undefined"):
+        shared_editor.curve_follows()
+    shot(shared_editor.page)
+    assert shared_editor.notices() == [] and shared_editor.complaints == []
+    opened, saved = contents(shared_editor.graph()), contents(json.loads(example.read_text()))
+    assert opened["links"] == saved["links"] and opened["nodes"].keys() == saved["nodes"].keys()
+    for node, (kind, values) in saved["nodes"].items():
+        assert opened["nodes"][node][0] == kind
+        assert opened["nodes"][node][1][: len(values)] == values, f"{kind}: younger widgets only come after the saved"
+    assert shared_editor.ask("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
