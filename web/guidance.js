@@ -11,7 +11,8 @@ app.registerExtension({
   name: "varifold.guidance",
   nodeCreated(node) {
     if (node.comfyClass !== "VarifoldGuidance") return;
+    showUsed(node, KNOBS, []);
     const question = () => ({ widgets: values(node) });
-    keepAsking(node, "guidance", question, ({ used }) => used && showUsed(node, KNOBS, used));
+    keepAsking(node, "guidance", question, ({ used }) => showUsed(node, KNOBS, used ?? KNOBS));
   },
 });

@@ -23,11 +23,12 @@ app.registerExtension({
       app.canvas.setDirty(true);
     });
     addPart(node, "varifold_curve", curve.element, 190);
+    showUsed(node, KNOBS, []); // until it is known: a node that grows is less of a flash than one that shrinks
     keepAsking(node, "schedule", () => scheduleQuestion(node), (answer, { widgets }) => {
       // As they are by now: they may have been dragged on since the question.
       const points = widgets.curve === "drawn" ? parsed(widget(node, "points").value) : null;
       curve.show(answer, points?.map(places(widgets).shown) ?? null);
-      if (answer.used) showUsed(node, KNOBS, answer.used);
+      showUsed(node, KNOBS, answer.used ?? KNOBS);
     });
   },
 });
