@@ -20,6 +20,7 @@ _HOME = {
     "Recorder": ".sampling.trace",
     "Space": ".denoising.space",
     "Trace": ".sampling.trace",
+    "dpm_adaptive": ".sampling.adaptive",
     "load_denoiser": ".checkpoint",
     "run": ".sampling.sample",
     "sample": ".sampling.sample",

@@ -98,7 +98,7 @@ class VarifoldSolver:
                         "min": 0.0,
                         "max": 10.0,
                         "step": 0.01,
-                        "tooltip": "euler_ancestral, dpmpp_2m_sde, dpmpp_sde: how much noise they add. 0 adds none.",
+                        "tooltip": "Solvers that add noise, but for ddpm, lcm and tcd: how much. 0 adds none.",
                     },
                 ),
                 "s_noise": (
@@ -108,7 +108,7 @@ class VarifoldSolver:
                         "min": 0.0,
                         "max": 10.0,
                         "step": 0.001,
-                        "tooltip": "euler_ancestral, dpmpp_2m_sde, dpmpp_sde, lcm: the strength of the noise they add.",
+                        "tooltip": "Solvers that add noise, but for ddpm: the strength of what they add.",
                     },
                 ),
                 "order": (
@@ -117,12 +117,15 @@ class VarifoldSolver:
                         "default": 0,
                         "min": 0,
                         "max": 4,
-                        "tooltip": "lms, ipndm, ipndm_v, deis, uni_pc: how many steps they look at. 0: the usual.",
+                        "tooltip": f"{_users('order')}: how many steps they look at. 0: the usual.",
                     },
                 ),
                 "variant": (
-                    ["usual", *chain.from_iterable(VARIANTS.values())],
-                    {"tooltip": "dpmpp_2m_sde: midpoint or heun; uni_pc: bh1 or bh2. usual: ComfyUI's choice."},
+                    list(dict.fromkeys(["usual", *chain.from_iterable(VARIANTS.values())])),
+                    {
+                        "tooltip": "dpmpp_2m_sde: midpoint or heun; uni_pc: bh1 or bh2; seeds_2 and exp_heun_2_x0: "
+                        "phi_1 or phi_2; er_sde: er or reverse. usual: ComfyUI's choice."
+                    },
                 ),
                 "r": (
                     "FLOAT",
@@ -131,14 +134,27 @@ class VarifoldSolver:
                         "min": 0.05,
                         "max": 1.0,
                         "step": 0.01,
-                        "tooltip": "dpmpp_sde: where its second look is, as a share of the step in log σ.",
+                        "tooltip": f"{_users('r')}: where the second look of a step is, as a share of it in log σ.",
                     },
                 ),
-            }
+            },
+            "optional": {
+                "gamma": (
+                    "FLOAT",
+                    {
+                        "default": 0.0,
+                        "min": 0.0,
+                        "max": 5.0,
+                        "step": 0.01,
+                        "tooltip": "gradient_estimation: how much of the new slope it follows, usually 2; "
+                        "tcd: how much noise it adds, usually 0.3. 0: the usual.",
+                    },
+                ),
+            },
         }
 
-    def choose(self, solver, eta, s_noise, order, variant, r):
-        given = {"eta": eta, "s_noise": s_noise, "order": order or None, "r": r}
+    def choose(self, solver, eta, s_noise, order, variant, r, gamma=0.0):
+        given = {"eta": eta, "s_noise": s_noise, "order": order or None, "r": r, "gamma": gamma or None}
         given["variant"] = None if variant == "usual" else variant
         known = SOLVERS[solver].knobs
         if given["variant"] and variant not in VARIANTS.get(solver, ()):
@@ -146,6 +162,10 @@ class VarifoldSolver:
             raise ValueError(f"{solver} has no variant {variant}: set variant to {choices}")
         knobs = {name: value for name, value in given.items() if name in known and value is not None}
         return (current().sampler(as_sampler_function(Choice(solver, tuple(knobs.items())))),)
+
+
+def _users(knob: str) -> str:
+    return ", ".join(name for name, solver in SOLVERS.items() if knob in solver.knobs)
 
 
 def solver_tooltip() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -49,8 +50,16 @@ class OperationCounter(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def count(solver: str, steps: int, dtype: torch.dtype = torch.float32, guidance: float = 7.0, **options):
-    denoiser = Denoiser(StubNet(dtype, 1 if guidance == 1 else 2), edm(), shape=SHAPE, sigma_min=0.002, sigma_max=80.0)
+def count(
+    solver: str,
+    steps: int,
+    dtype: torch.dtype = torch.float32,
+    guidance: float = 7.0,
+    precondition: Callable = edm,
+    **options,
+):
+    net = StubNet(dtype, 1 if guidance == 1 else 2)
+    denoiser = Denoiser(net, precondition(), shape=SHAPE, sigma_min=0.002, sigma_max=80.0)
     sigmas = schedule.karras(steps, 0.002, 80.0)
     cond = {"words": torch.zeros(1, 1, 4)}
     with OperationCounter() as counter:

@@ -16,11 +16,15 @@ from varifold.models.denoising.space import FLOW, VE, Space
 from varifold.models.sampling import solver
 from varifold.models.sampling.plan import Plan, Row
 from varifold.models.sampling.sample import run
+from varifold.models.sampling.solver import SOLVERS
 
 RANGE = {VE: (5.0, 0.2), FLOW: (0.9, 0.1)}
 """σ's to walk between where the ODE must be smooth: it is not at 0."""
 
-NOISE_FREE = {"euler_ancestral": {"eta": 0.0}, "dpmpp_sde": {"eta": 0.0}, "dpmpp_2m_sde": {"eta": 0.0}}
+NOISE_FREE = {name: {"eta": 0.0} for name, entry in SOLVERS.items() if "eta" in entry.knobs} | {
+    "er_sde": {"variant": "reverse", "eta": 0.0},
+    "tcd": {"gamma": 0.0},
+}
 """The knobs that make a stochastic solver one of the ODE."""
 
 
@@ -60,8 +64,14 @@ def ode_solution(D: Callable, x: Tensor, sigma: float, end: float) -> Tensor:
     return torch.from_numpy(solution.y[:, -1].copy()).view_as(x)
 
 
+def answering(plan: Plan, D: Callable) -> Callable:
+    """D as `run` asks it: for CFG++ plans a pair, the same with the prompt and without."""
+    return (lambda x, sigma: (D(x, sigma),) * 2) if plan.asks_for_negatives else D
+
+
 def solve(name: str, D: Callable, x: Tensor, sigmas: Sequence[float], space: Space, **knobs) -> Tensor:
-    return run(solver.plan(name, sigmas, space, **knobs), D, x, no_noise)
+    plan = solver.plan(name, sigmas, space, **knobs)
+    return run(plan, answering(plan, D), x, no_noise)
 
 
 Curve = Callable[[float, float, float], float]

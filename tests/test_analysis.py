@@ -23,6 +23,10 @@ SPACES = {"ve": VE, "flow": FLOW}
 GRIDS = {"ve": schedule.karras(9, 0.03, 30.0), "flow": schedule.linear(9, 0.0, 1.0)}
 PLAIN = [name for name, each in SOLVERS.items() if not each.asks_for_negatives]
 EXACT = [name for name in PLAIN if not SOLVERS[name].stochastic]
+AT_ITS_LEVELS = [name for name in EXACT if name != "dpm_fast"]
+FINER = {"dpm_solver_3", "res_2s", "res_3s"}
+"""More exact than the parabola that they are held against."""
+REMEMBERING = {"uni_pc", "uni_pc_bh2", "ipndm", "ipndm_v", "plms"}
 NOISY = [name for name in PLAIN if SOLVERS[name].stochastic]
 every_space = pytest.mark.parametrize("space", SPACES)
 
@@ -61,11 +65,11 @@ def test_contributions_add_up_to_the_result(name, space):
 def test_outputs_count_for_all_of_a_picture(name):
     """What is always believed is what comes out, so the weights of the outputs add up to 1."""
     weights = contributions(solver.plan(name, GRIDS["ve"], VE))
-    assert sum(w for slot, w in weights.items() if slot.kind == "d") == pytest.approx(1, abs=1e-3)
+    assert sum(w for slot, w in weights.items() if slot.kind == "d") == pytest.approx(1, abs=2e-3)
 
 
 @every_space
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", AT_ITS_LEVELS)
 def test_of_outputs_along_a_parabola_the_error_is_exact(name, space):
     """x0 = a + b·σ + c·σ² solves the ODE in closed form, and the corrector has to find it."""
     a, b, c = 0.3, -0.2, 0.05
@@ -85,7 +89,7 @@ def test_of_outputs_along_a_parabola_the_error_is_exact(name, space):
 
 
 @every_space
-@pytest.mark.parametrize("name", [name for name in EXACT if name not in ("uni_pc", "ipndm", "ipndm_v")])
+@pytest.mark.parametrize("name", [name for name in AT_ITS_LEVELS if name not in REMEMBERING])
 def test_the_error_is_about_that_of_the_step(name, space):
     """Against the same step in 100 Heun steps, on a mixture whose trajectories bend."""
     generator = torch.Generator().manual_seed(0)
@@ -100,8 +104,11 @@ def test_the_error_is_about_that_of_the_step(name, space):
         fine = solver.plan("heun", [s + (t - s) * i / 100 for i in range(101)], SPACES[space])
         true = run(fine, mixture, states[starts[k]], streams)
         ratios.append(errors[k] / (states[starts[k + 1]] - true).square().mean().sqrt().item())
-    assert all(0.2 < ratio < 4 for ratio in ratios), ratios
-    assert 0.6 < math.prod(ratios) ** (1 / len(ratios)) < 1.5, ratios
+    mean = math.prod(ratios) ** (1 / len(ratios))
+    if name in FINER:
+        assert mean > 1, ratios
+    else:
+        assert all(0.2 < ratio < 4 for ratio in ratios) and 0.6 < mean < 1.5, ratios
 
 
 @every_space
@@ -149,6 +156,11 @@ def test_finer_schedules_have_smaller_errors():
         plan = solver.plan("euler", schedule.karras(steps, 0.03, 30.0), VE)
         largest.append(max(error for error in record(plan, mixture, (256, 1, 1, 1))[0] if error is not None))
     assert largest[0] > 2.5 * largest[1] > 6 * largest[2]
+
+
+def test_levels_of_a_plan_s_own_tell_no_error():
+    plan = solver.plan("dpm_fast", GRIDS["ve"], VE)
+    assert error_rows(plan) == {} and record(plan, lambda x, sigma: x / 2)[0] == (None,) * plan.steps
 
 
 @pytest.mark.parametrize("name", sorted(set(SOLVERS) - set(PLAIN)))

@@ -6,7 +6,7 @@ import json
 import weakref
 
 import pytest
-from exact import small_mixture, states, unit_noises
+from exact import answering, small_mixture, states, unit_noises
 
 from varifold.models.denoising.space import FLOW, VE
 from varifold.models.sampling import schedule, solver
@@ -132,7 +132,7 @@ def peak(name, steps):
     D, sigmas = small_mixture(VE), schedule.karras(steps, 0.03, 14.6)
     plan, x = solver.plan(name, sigmas), states(D, sigmas[0])
     census = Census(D, unit_noises(x.shape))
-    run(plan, census, census.watch(x.clone()), census.noise)
+    run(plan, answering(plan, census), census.watch(x.clone()), census.noise)
     return census.peak, plan
 
 

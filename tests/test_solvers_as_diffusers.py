@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 
-import numpy as np
 import pytest
 import torch
 from diffusers_oracle import data, doubled, epsilon, float64, make, walk
@@ -15,7 +14,6 @@ from exact import (
     BrownianPath,
     assert_same_path,
     grid,
-    no_noise,
     small_mixture,
     states,
     unit_noises,
@@ -23,11 +21,9 @@ from exact import (
 
 from varifold.models.denoising.space import FLOW, VE
 from varifold.models.sampling import solver
-from varifold.models.sampling.solvers import multistep
-from varifold.models.sampling.symbol import trace
 
 pytest.importorskip("diffusers")
-pytestmark = pytest.mark.filterwarnings("ignore:__array")
+pytestmark = pytest.mark.filterwarnings("ignore:__array", "ignore:.*algorithm_type")
 torch.set_num_threads(1)
 
 STEPS = 8
@@ -148,6 +144,18 @@ def test_dpmpp_2m(space, to_zero):
 
 
 @zero_or_not
+def test_res_multistep(to_zero):
+    """DPM-Solver++(2M) with the exact weight of its second term, diffusers' variant heun."""
+    sigmas = schedule_of(VE, to_zero)
+    config = dpm_config(solver_order=2, solver_type="heun", euler_at_final=to_zero)
+
+    def theirs(D, x, *_):
+        return walk(make("DPM", sigmas, **config), D, x, sigmas[:-1], data, sigmas[-1], vp=True)
+
+    compare("res_multistep", VE, sigmas, theirs)
+
+
+@zero_or_not
 @SPACES_OF_DPM
 def test_dpmpp_2m_in_log_snr(space, to_zero):
     sigmas = schedule_of(space, to_zero)
@@ -189,18 +197,87 @@ def test_uni_pc(space, variant, order):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_deis_in_log_sigma(order):
-    """diffusers has DEIS in log ρ, ComfyUI and we in VP time: the same integrals in another time."""
+def test_deis_log(order):
+    """Above zero: its step to zero is not a number. deis is the same in the time of a VP process, as in ComfyUI."""
     sigmas = schedule_of(VE)
-    D = small_mixture(VE)
-    x = states(D, sigmas[0])
+    config = {"prediction_type": "sample", "solver_order": order, "lower_order_final": False}
 
-    def deis(D, x, steps, W):
-        return multistep._adams(D, x, steps, order, lambda n, t: multistep._lagrange_integrals(n, t, time=np.log))
+    def theirs(D, x, *_):
+        return walk(make("DEIS", sigmas, **config), D, x, sigmas[:-1], data, sigmas[-1], vp=True)
 
-    plan = trace(deis, sigmas, "deis in log σ", "ve")
-    scheduler = make("DEIS", sigmas, prediction_type="sample", solver_order=order, lower_order_final=False)
-    assert_same_path(plan, lambda D: walk(scheduler, D, x, sigmas[:-1], data, sigmas[-1], vp=True), D, x, no_noise)
+    compare("deis_log", VE, sigmas, theirs, order=order)
+
+
+def test_deis_log_of_order_2_is_dpm_solver_2m():
+    sigmas = schedule_of(VE)
+    config = dpm_config(solver_order=2, algorithm_type="dpmsolver", solver_type="heun")
+
+    def theirs(D, x, *_):
+        return walk(make("DPM", sigmas, **config), D, x, sigmas[:-1], data, sigmas[-1], vp=True)
+
+    compare("deis_log", VE, sigmas, theirs, order=2)
+
+
+@zero_or_not
+@SPACES_OF_DPM
+def test_dpmpp_3m_sde_without_noise(space, to_zero):
+    """With noise diffusers has the wrong sign before a half, which leaves first order: ComfyUI is the oracle there."""
+    sigmas = schedule_of(space, to_zero)
+    config = dpm_config(solver_order=3, solver_type="heun", euler_at_final=to_zero, **flow_config(space))
+
+    def theirs(D, x, *_):
+        return walk(make("DPM", sigmas, **config), D, x, sigmas[:-1], data, sigmas[-1], vp=space is VE)
+
+    compare("dpmpp_3m_sde", space, sigmas, theirs, eta=0.0)
+
+
+@pytest.mark.parametrize(("name", "variant"), [("dpmpp_2s", "midpoint"), ("res_2s", "heun")])
+def test_singlestep(name, variant):
+    """diffusers walks the midpoints as levels of the schedule."""
+    sigmas = schedule_of(VE)
+    levels = [sigmas[0], *itertools.chain(*((math.sqrt(s * t), t) for s, t in itertools.pairwise(sigmas)))]
+    config = {"prediction_type": "sample", "solver_order": 2, "solver_type": variant, "final_sigmas_type": "sigma_min"}
+
+    def theirs(D, x, *_):
+        scheduler = make("Singlestep", levels, **config)
+        scheduler.order_list = [1, 2] * STEPS
+        return walk(scheduler, D, x, levels[:-1], data, sigmas[-1], vp=True)
+
+    compare(name, VE, sigmas, theirs)
+
+
+def test_plms():
+    """Above zero: to zero diffusers extrapolates the slopes, where we take x0 itself."""
+    sigmas = schedule_of(VE)
+    asked = [sigmas[0], sigmas[1], *sigmas[1:-1]]
+
+    def theirs(D, x, *_):
+        scheduler = make("PNDM", sigmas, skip_prk_steps=True, num_train_timesteps=STEPS)
+        scheduler.alphas_cumprod = float64([1 / (1 + sigma**2) for sigma in reversed(sigmas)])
+        scheduler.timesteps, scheduler.prk_timesteps = [STEPS, STEPS - 1, *range(STEPS - 1, 0, -1)], []
+        return walk(scheduler, D, x, asked, epsilon, sigmas[-1], vp=True)
+
+    compare("plms", VE, sigmas, theirs)
+
+
+def test_tcd():
+    """On levels of diffusers' own table, where its rounding of times has nothing to round."""
+    times = [900, 700, 500, 300]
+    table = make(
+        "TCD", [1.0], beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
+    ).alphas_cumprod.double()
+    signal = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0)
+    assert torch.allclose(table, signal, rtol=1e-5)
+    sigmas = [math.sqrt(1 / signal[time] - 1) for time in (*times, 0)]
+
+    def theirs(D, x, noise, _):
+        scheduler = make("TCD", sigmas, prediction_type="sample")
+        scheduler.alphas_cumprod, scheduler.timesteps = signal, torch.tensor(times)
+        step = scheduler.step
+        scheduler.step = lambda *args, **kwargs: step(*args, eta=0.5, **kwargs)
+        return walk(scheduler, D, x, sigmas[:-1], data, sigmas[-1], vp=True, noise=noise)
+
+    compare("tcd", VE, sigmas, theirs, gamma=0.5)
 
 
 @zero_or_not

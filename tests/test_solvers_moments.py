@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
-from exact import KARRAS, NOISE_FREE, grid, mutants
+from exact import KARRAS, NOISE_FREE, answering, grid, mutants
 
 from varifold.models.denoising.space import FLOW, VE
 from varifold.models.sampling import solver
@@ -35,7 +36,7 @@ class Law:
         sigma = plan.sigmas[0]
         spread = math.sqrt(space.alpha(sigma) ** 2 * variance + sigma**2)
         x = space.alpha(sigma) * mean * self.units[0] + spread * self.units[1]
-        self.states.append(run(plan, self.denoise, x, lambda index: self.units[index + 1]))
+        self.states.append(run(plan, answering(plan, self.denoise), x, lambda index: self.units[index + 1]))
 
     def gain(self, sigma):
         alpha = self.space.alpha(sigma)
@@ -87,8 +88,27 @@ def renewal(space, s, t):
     return 0.0, space.alpha(t), t**2
 
 
+def strategic(space, s, t):
+    """TCD (Zheng et al. 2024, algorithm 4, γ = 0.3): DDIM to the level at 0.7 of t's time, noise from there to t."""
+    if space is FLOW:
+        down = 0.7 * t
+    else:
+        time = np.interp(math.log(t), LOG_SIGMAS, range(1000))
+        down = t * math.exp(np.interp(0.7 * time, range(1000), LOG_SIGMAS) - np.interp(time, range(1000), LOG_SIGMAS))
+    keep = space.alpha(t) / space.alpha(down)
+    return keep * down / s, keep * (space.alpha(down) - down * space.alpha(s) / s), t**2 - (keep * down) ** 2
+
+
+LOG_SIGMAS = [
+    math.log(1 / signal - 1) / 2 for signal in np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
+]
+"""Stable Diffusion's."""
+
+CHAINS = pytest.mark.parametrize(("name", "step"), [("ddpm", posterior), ("lcm", renewal), ("tcd", strategic)])
+
+
 @ranges
-@pytest.mark.parametrize(("name", "step"), [("ddpm", posterior), ("lcm", renewal)])
+@CHAINS
 def test_the_chain_has_its_exact_law(name, step, space, high, low):
     sigmas = grid(KARRAS, 12, high, low)
     mean, variance = chain(space, sigmas, step)
@@ -97,7 +117,7 @@ def test_the_chain_has_its_exact_law(name, step, space, high, low):
 
 
 @ranges
-@pytest.mark.parametrize(("name", "step"), [("ddpm", posterior), ("lcm", renewal)])
+@CHAINS
 def test_any_wrong_weight_changes_the_law(name, step, space, high, low):
     sigmas = grid(KARRAS, 4, high, low)
     plan = solver.plan(name, sigmas, space)
@@ -108,26 +128,52 @@ def test_any_wrong_weight_changes_the_law(name, step, space, high, low):
 
 
 @ranges
-@pytest.mark.parametrize("name", ["ddpm", "dpmpp_2m_sde", "euler_ancestral"])
-def test_a_single_step_draws_from_the_posterior(name, space, high, low):
-    """What q(x_t | x_s, x0) asks for (Ho et al. 2020, equation 7); ancestral Euler does so in VE only."""
-    plan = solver.plan(name, [high, low], space)
+@pytest.mark.parametrize(
+    ("name", "knobs"),
+    [
+        ("ddpm", {}),
+        ("dpmpp_2m_sde", {}),
+        ("dpmpp_3m_sde", {}),
+        ("er_sde", {"variant": "reverse"}),
+        ("euler_ancestral", {}),
+        ("res_multistep_ancestral", {}),
+    ],
+)
+def test_a_single_step_draws_from_the_posterior(name, knobs, space, high, low):
+    """What q(x_t | x_s, x0) asks for (Ho et al. 2020, equation 7); ancestral Euler steps do so in VE only."""
+    plan = solver.plan(name, [high, low], space, **knobs)
     terms = {str(slot): weight for slot, weight in plan.rows[-1].terms}
     a, b, variance = posterior(space, high, low)
     # The state is named x0 and the output d0.
     ours = (terms.get("x0", 0.0), terms["d0"], terms["n1"] ** 2)
     same = ours == pytest.approx((a, b, variance), rel=1e-12, abs=1e-15)
-    assert same or (name == "euler_ancestral" and space is FLOW)
+    assert same != (name.endswith("_ancestral") and space is FLOW)
 
+
+OF_HIGHER_ORDER_WITHOUT_NOISE = {"seeds_3", "sa_solver", "sa_solver_pece", "dpmpp_3m_sde", "er_sde"}
+"""Of second order with noise, which takes finer schedules to see."""
 
 CONVERGING = [
-    ("euler_ancestral", {}, 1),
+    *(
+        (name, {}, min(2, entry.order))
+        for name, entry in SOLVERS.items()
+        if entry.stochastic and entry.order and name != "tcd"
+    ),
+    ("dpm_2_ancestral", {"eta": 0.5}, 2),
+    ("dpmpp_2s_ancestral", {"eta": 0.5}, 2),
+    ("res_multistep_ancestral", {"eta": 0.5}, 2),
+    ("dpmpp_3m_sde", {"eta": 0.5}, 2),
+    ("seeds_2", {"eta": 0.5, "variant": "phi_2", "r": 0.7}, 2),
+    ("seeds_3", {"eta": 0.5}, 2),
+    ("exp_heun_2_x0_sde", {"variant": "phi_1"}, 2),
+    ("er_sde", {"variant": "reverse"}, 2),
+    ("er_sde", {"order": 1}, 1),
+    ("sa_solver", {"eta": 0.5}, 2),
+    ("sa_solver", {"order": 1}, 2),
+    ("sa_solver_pece", {"eta": 0.5}, 2),
     ("euler_ancestral", {"eta": 0.5}, 1),
-    ("ddpm", {}, 1),
-    ("dpmpp_sde", {}, 2),
     ("dpmpp_sde", {"eta": 0.5}, 2),
     ("dpmpp_sde", {"r": 0.7}, 2),
-    ("dpmpp_2m_sde", {}, 2),
     ("dpmpp_2m_sde", {"eta": 0.5}, 2),
     ("dpmpp_2m_sde", {"variant": "heun"}, 2),
 ]
@@ -139,20 +185,22 @@ def test_the_law_converges_to_the_data_s(name, knobs, order, space, high, low):
     """With fine schedules the marginal at the end is that of the noised data, N(α·mean, α²·variance + σ²)."""
     alpha = space.alpha(low)
     errors = []
-    for steps in (100, 200):
+    mixed = name in OF_HIGHER_ORDER_WITHOUT_NOISE
+    for steps in (200, 400) if mixed else (100, 200):
         mean, variance = moments(solver.plan(name, grid(KARRAS, steps, high, low), space, **knobs), space)
         assert mean == pytest.approx(alpha * MEAN, rel=1e-12)
         errors.append(abs(variance / (alpha**2 * VARIANCE + low**2) - 1))
     assert errors[1] < (0.06 if order == 1 else 0.004)
-    # Where two errors cancel, as in dpmpp_2m_sde, the order is seen late and from above.
-    assert math.log2(errors[0] / errors[1]) > order - 0.1
+    # Where two errors cancel, as in dpmpp_2m_sde, the order is seen late, from above or from below.
+    assert math.log2(errors[0] / errors[1]) > order - (0.15 if mixed else 0.1)
 
 
 @ranges
-def test_lcm_does_not_converge(space, high, low):
+@pytest.mark.parametrize(("name", "share"), [("lcm", 0.6), ("tcd", 0.92)])
+def test_lcm_does_not_converge(name, share, space, high, low):
     """Consistency models jump to a sample, a denoiser to a mean: with one, lcm loses variance however many steps."""
-    _, variance = moments(solver.plan("lcm", grid(KARRAS, 200, high, low), space), space)
-    assert variance < 0.6 * (space.alpha(low) ** 2 * VARIANCE + low**2)
+    _, variance = moments(solver.plan(name, grid(KARRAS, 200, high, low), space), space)
+    assert variance < share * (space.alpha(low) ** 2 * VARIANCE + low**2)
 
 
 @ranges

@@ -159,7 +159,7 @@ class Denoiser:
         output = self.net((x * c.input).to(self.dtype), embedding)
         if isinstance(c.out, Tensor):
             return c.skip * x + c.out * output
-        return torch.add(x * c.skip, output, alpha=c.out)
+        return torch.add(x if c.skip == 1 else x * c.skip, output, alpha=c.out)
 
     def prepare(self, sigmas: Sequence[float], cond: Cond, shape: Sequence[int]) -> Callable[[Tensor, float], Tensor]:
         """D(x, sigma) for one condition, batch shape and list of noise levels: embeddings made once for a run."""

@@ -36,12 +36,14 @@ def error_rows(plan: Plan) -> dict[int, tuple[int, Terms]]:
     A step is held against one from the same state, with the same noise, along the parabola through three outputs: at
     the step's own two ends and at the start of the step before (a line for the first step), in the manner of
     predictor-corrector pairs (Milne's device). No denoiser is asked for it. The last step has no output at its end,
-    and so no estimate. Nor have CFG++ solvers, which follow two answers at once.
+    and so no estimate. Nor have CFG++ solvers, which follow two answers at once, and plans of other levels than the
+    schedule's. Of a step that is more exact than the parabola it is the parabola's error, too large.
     """
-    if plan.asks_for_negatives:
-        return {}
     first = {row.step: index for index, row in reversed(list(enumerate(plan.rows)))}
     starts = [first[step] for step in range(plan.steps)]
+    own_levels = any(plan.rows[start].sigma != sigma for start, sigma in zip(starts, plan.sigmas, strict=False))
+    if own_levels or plan.asks_for_negatives:
+        return {}
     rows = {}
     for step in range(plan.steps - 1):
         nodes = starts[max(0, step - 1) : step + 2]

@@ -46,7 +46,7 @@ def run(
         for slot, _ in row.terms:
             if slot not in slots:
                 slots[slot] = noise(slot.index)
-        state = _weighted_sum(row.terms, slots)
+        state = weighted_sum(row.terms, slots)
         for slot in [slot for slot in slots if last_use[slot] <= index]:
             del slots[slot]
         if index == plan.evaluations:
@@ -58,12 +58,13 @@ def run(
                 slots[Slot(kind, index)] = value
         watch.record(index, row.sigma, x0)
         if recorder is not None:
-            recorder.record(index, x0, _weighted_sum(errors[index][1], slots) if index in errors else None)
+            recorder.record(index, x0, weighted_sum(errors[index][1], slots) if index in errors else None)
     watch.finish()
     return state
 
 
-def _weighted_sum(terms: Terms, slots: dict[Slot, Tensor]) -> Tensor:
+def weighted_sum(terms: Terms, slots: dict[Slot, Tensor]) -> Tensor:
+    """Σ weight·slot."""
     (first, weight), *rest = terms
     if not rest and weight == 1:
         return slots[first]

@@ -3,7 +3,8 @@
 64 starts, Karras' curve from 80 to 0.002 and 0, against 800 steps of Heun; at 5, 8, 10, 15 and 20 evaluations. Each
 figure is the root of the mean square over all starts, then the median over starts of the error of each. Ours stand
 beside diffusers' and ComfyUI's on the same σ's, if they are installed (tests/comfyui/install.py makes a ComfyUI).
-A solver of two evaluations walks N/2 steps, rounded up: N − 1 evaluations, N where N is odd.
+A solver of k evaluations a step walks N/k steps, rounded up: as many evaluations as come closest from below, since
+its last step asks once.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from varifold.models.sampling.sample import sample  # noqa: E402
 from varifold.models.sampling.solver import SOLVERS  # noqa: E402
 
 EVALUATIONS = (5, 8, 10, 15, 20)
-OURS = [name for name, solver in SOLVERS.items() if not solver.stochastic]
+OURS = [name for name, solver in SOLVERS.items() if not solver.stochastic and not solver.asks_for_negatives]
+ONLY_OURS = {"deis_log", "dpm_solver_3", "dpmpp_2s", "dpmpp_3m", "plms", "res_2s", "res_3s"}
 
 
 def problem() -> tuple[GaussianMixture, Tensor]:
@@ -47,7 +49,8 @@ def problem() -> tuple[GaussianMixture, Tensor]:
 
 
 def steps_of(name: str, evaluations: int) -> int:
-    return evaluations if SOLVERS[name].evaluations == 1 else (evaluations + 1) // 2
+    often = SOLVERS[name].evaluations
+    return evaluations if often == 1 else (evaluations + often - 1) // often
 
 
 def sigmas_of(steps: int) -> list[float]:
@@ -82,7 +85,7 @@ def diffusers_uni_pc(D: Callable, x: Tensor, sigmas: list[float]) -> Tensor:
 
 
 def diffusers_deis(D: Callable, x: Tensor, sigmas: list[float]) -> Tensor:
-    """In log σ, where ours and ComfyUI's are in VP time; stopped at 10⁻³, since its step to 0 is not a number."""
+    """Stopped at 10⁻³, since its step to 0 is not a number."""
     levels = [*sigmas[:-1], 1e-3]
     scheduler = make("DEIS", levels, prediction_type="sample", solver_order=3)
     return walk(scheduler, D, x, levels[:-1], data, levels[-1], vp=True)
@@ -108,7 +111,7 @@ DIFFUSERS = {
     "lms": diffusers_lms,
     "dpmpp_2m": diffusers_dpmpp_2m,
     "uni_pc": diffusers_uni_pc,
-    "deis": diffusers_deis,
+    "deis_log": diffusers_deis,
     "ipndm": diffusers_ipndm,
 }
 
@@ -116,14 +119,16 @@ DIFFUSERS = {
 def comfyui(install: Install, D: GaussianMixture, x: Tensor, steps: int) -> dict[str, Tensor]:
     """ComfyUI's last states on a schedule of so many steps, for all names at once."""
     mixture = {name: getattr(D, name).tolist() for name in ("means", "variances", "log_weights")}
-    spec = {"space": "ve", "sigmas": sigmas_of(steps), "x": x.tolist(), "seed": 0, "mixture": mixture}
+    spec = {"space": "ve", "sigmas": sigmas_of(steps), "x": x.tolist(), "seed": 0}
+    spec |= {"mixture": mixture, "unprompted": mixture}
+    names = [name for name in OURS if name not in ONLY_OURS]
     with tempfile.TemporaryDirectory() as folder:
         question, answer = Path(folder, "spec.json"), Path(folder, "result.npz")
-        question.write_text(json.dumps({**spec, "samplers": {name: {} for name in OURS}}))
+        question.write_text(json.dumps({**spec, "samplers": {name: {} for name in names}}))
         command = [install.python, TESTS / "comfyui" / "oracle_samplers.py", question, answer]
         subprocess.run(command, env=install.environment(install.source), check=True, capture_output=True)
         found = np.load(answer)
-        return {name: torch.from_numpy(found[f"{name}/x"]) for name in OURS}
+        return {name: torch.from_numpy(found[f"{name}/x"]) for name in names}
 
 
 def main() -> None:
@@ -139,16 +144,16 @@ def main() -> None:
         counts = {steps_of(name, evaluations) for name in OURS for evaluations in EVALUATIONS}
         theirs = {steps: comfyui(install, D, x, steps) for steps in sorted(counts)}
 
-    print(f"{'':23}" + "".join(f"{evaluations:>16}" for evaluations in EVALUATIONS))
+    print(f"{'':31}" + "".join(f"{evaluations:>16}" for evaluations in EVALUATIONS))
     for name in OURS:
         walks = [sigmas_of(steps_of(name, evaluations)) for evaluations in EVALUATIONS]
         rows = {"ours": [sample(D, sigmas, solver=name, x=x, space=VE) for sigmas in walks]}
         if name in DIFFUSERS and find_spec("diffusers"):
             rows["diffusers"] = [DIFFUSERS[name](D, x, sigmas) for sigmas in walks]
-        if theirs:
+        if theirs and name not in ONLY_OURS:
             rows["ComfyUI"] = [theirs[len(sigmas) - 1][name] for sigmas in walks]
         for who, lasts in rows.items():
-            print(f"{name:12}{who:11}" + "".join(f"{figures(last, reference):>16}" for last in lasts), flush=True)
+            print(f"{name:20}{who:11}" + "".join(f"{figures(last, reference):>16}" for last in lasts), flush=True)
 
 
 if __name__ == "__main__":

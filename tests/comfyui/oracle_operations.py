@@ -4,13 +4,16 @@ Runs with ComfyUI's Python, with ComfyUI's source importable (the `comfy_operati
 A stub net that issues none sits in a real BaseModel (EPS, discrete), and `comfy.sample.sample` drives it as KSampler
 does, cfg 7, both prompts of one shape. A count is the difference between a longer and a shorter run, a step:
 
-    {SAMPLER: {"operations": not views, "views": ..., "waits": reads by the CPU, "names": {operation: number}}}
+    {SAMPLER: {"operations": not views, "views": ..., "waits": reads by the CPU, "names": {operation: number},
+               "microseconds": the median of rounds, uncounted}}
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import statistics
+import time
 from collections import Counter
 
 import torch
@@ -24,8 +27,9 @@ import comfy.model_patcher  # noqa: E402
 import comfy.sample  # noqa: E402
 import comfy.supported_models  # noqa: E402
 
-SAMPLERS = ("euler", "dpmpp_2m")
+SAMPLERS = ("euler", "dpmpp_2m", "uni_pc", "dpmpp_2m_sde")
 SHORT, LONG = 8, 16
+ROUNDS, TIMED = 9, 60
 aten = torch.ops.aten
 WAITS = {aten.item.default, aten._local_scalar_dense.default, aten.is_nonzero.default}
 
@@ -57,15 +61,29 @@ class OperationCounter(TorchDispatchMode):
 
 
 @torch.inference_mode()
-def count(model: comfy.model_patcher.ModelPatcher, sampler: str, steps: int) -> OperationCounter:
+def sample(model: comfy.model_patcher.ModelPatcher, sampler: str, steps: int) -> None:
     prompt = [[torch.ones(1, 77, 768), {}]]
     latent = torch.zeros(1, 4, 8, 8)
     noise = torch.randn(latent.shape)
     sigmas = torch.cat([torch.linspace(14, 0.1, steps), torch.zeros(1)])
     options = {"sigmas": sigmas, "seed": 1, "disable_pbar": True}
+    comfy.sample.sample(model, noise, 1, 7.0, sampler, "simple", prompt, prompt, latent, **options)
+
+
+def count(model: comfy.model_patcher.ModelPatcher, sampler: str, steps: int) -> OperationCounter:
     with OperationCounter() as counter:
-        comfy.sample.sample(model, noise, 1, 7.0, sampler, "simple", prompt, prompt, latent, **options)
+        sample(model, sampler, steps)
     return counter
+
+
+def microseconds(model: comfy.model_patcher.ModelPatcher, sampler: str) -> float:
+    def seconds(steps: int) -> float:
+        begin = time.perf_counter()
+        sample(model, sampler, steps)
+        return time.perf_counter() - begin
+
+    rounds = [(seconds(SHORT + TIMED) - seconds(SHORT)) / TIMED for _ in range(ROUNDS)]
+    return statistics.median(rounds) * 1e6
 
 
 def per_step(model: comfy.model_patcher.ModelPatcher, sampler: str) -> dict[str, object]:
@@ -74,7 +92,8 @@ def per_step(model: comfy.model_patcher.ModelPatcher, sampler: str) -> dict[str,
     extra = LONG - SHORT
     kinds = {kind: (long.kinds[kind] - short.kinds[kind]) / extra for kind in ("operations", "views", "waits")}
     names = {name: (number - short.names[name]) / extra for name, number in long.names.most_common()}
-    return {**kinds, "names": {name: number for name, number in names.items() if number}}
+    names = {name: number for name, number in names.items() if number}
+    return {**kinds, "names": names, "microseconds": microseconds(model, sampler)}
 
 
 if __name__ == "__main__":

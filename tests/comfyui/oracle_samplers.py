@@ -98,7 +98,9 @@ class BrownianPath:
         self.noises: list[torch.Tensor] = []
 
     def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
-        ends = [min(range(len(self.breakpoints)), key=lambda i: abs(self.breakpoints[i] - s)) for s in (sigma, sigma_next)]
+        ends = [
+            min(range(len(self.breakpoints)), key=lambda i: abs(self.breakpoints[i] - s)) for s in (sigma, sigma_next)
+        ]
         first, last = sorted(ends)
         lengths = -tensor(self.breakpoints[first : last + 1]).diff()
         increment = torch.tensordot(lengths.sqrt(), self.increments[first:last], 1)

@@ -65,9 +65,9 @@ def deviation(server, run, one: str, other: str) -> float:
 
 @MODELS
 @pytest.mark.parametrize("drive", [custom, advanced], ids=["SamplerCustom", "CFGGuider"])
-def test_euler_heun_and_dpmpp_2m_are_comfyuis(comfy_server, space, drive):
+def test_solvers_without_noise_are_comfyuis(comfy_server, space, drive):
     prompt = base(space)
-    solvers = ("euler", "heun", "dpmpp_2m")
+    solvers = ("euler", "heun", "dpmpp_2m", "res_multistep", "dpm_fast", "dpmpp_2m_cfg_pp", "res_multistep_cfg_pp")
     for solver in solvers:
         prompt |= drive(f"our {solver}", ours(solver)) | drive(f"their {solver}", theirs(solver))
     run = comfy_server.run(prompt, {"preview_method": "latent2rgb"})

@@ -206,7 +206,7 @@ def test_same_evaluations(problem, case):
 
 @pytest.mark.parametrize("case", EXACT, ids=lambda case: case.theirs)
 def test_a_wrong_weight_is_noticed(problem, case):
-    """But for early ones of lcm and seeds_3, which forget them: their last step has the same weights.
+    """But for early ones of lcm and seeds_3, which forget them; their last steps are made alike.
 
     (test_solvers_as_diffusers compares lcm state by state.)
     """
@@ -278,7 +278,7 @@ def test_er_sde_but_for_the_quadrature(problem, case, monkeypatch):
 
 @pytest.mark.parametrize("key", ADAPTIVE)
 def test_dpm_adaptive(problem, key):
-    space, sigmas, D, x, found = problem
+    _, sigmas, D, x, found = problem
     asked = []
 
     def watched(x, sigma):

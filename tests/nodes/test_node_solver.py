@@ -38,7 +38,7 @@ def test_every_order_on_the_widget_can_be_planned(name, call):
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.parametrize("variant", ["midpoint", "heun", "bh1", "bh2"])
+@pytest.mark.parametrize("variant", ["midpoint", "heun", "bh1", "bh2", "phi_1", "phi_2", "er", "reverse"])
 def test_a_variant_that_the_solver_has_not_is_an_error(name, variant, call):
     if variant in VARIANTS.get(name, ()):
         choice = choice_of(call("Solver", solver=name, variant=variant)[0])
@@ -79,7 +79,8 @@ class FakeModel:
     def __call__(self, x, sigma, **extra_args):
         assert sigma.shape == (x.shape[0],) and set(extra_args) == {"model_options", "seed"}
         self.calls.append(float(sigma[0]))
-        return self.x0(x, float(sigma[0]))
+        FakeModel.last = self.x0(x, float(sigma[0]))
+        return self.last
 
     @staticmethod
     def x0(x, sigma, cond=None):
@@ -88,7 +89,11 @@ class FakeModel:
 
 @pytest.fixture(params=[VE, FLOW], ids=lambda space: space.name)
 def space(request, host, monkeypatch):
-    monkeypatch.setattr(type(host), "models", SimpleNamespace(space_inside=lambda model: request.param))
+    models = SimpleNamespace(
+        space_inside=lambda model: request.param,
+        catching_negatives=lambda extra_args: (extra_args, lambda: FakeModel.last),
+    )
+    monkeypatch.setattr(type(host), "models", models)
     return request.param
 
 
@@ -118,7 +123,8 @@ def test_a_custom_sampler_computes_what_ours_does(name, space):
 def test_the_callback_hears_of_each_step_once(name, space):
     _, heard, _, sigmas, _ = run(name, space)
     assert [said["i"] for said in heard] == list(range(len(sigmas) - 1))
-    assert [said["sigma"] for said in heard] == pytest.approx(sigmas[:-1])
+    if name != "dpm_fast":  # which walks levels of its own
+        assert [said["sigma"] for said in heard] == pytest.approx(sigmas[:-1])
     for said in heard:
         assert set(said) == {"i", "x", "denoised", "sigma", "sigma_hat"}
         assert said["x"].shape == said["denoised"].shape == (2, 4, 6, 5)

@@ -6,8 +6,12 @@ That equation holds in VE and in flow space alike, so these solvers need not kno
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
+
+from .lagrange import lagrange_integrals
+from .phi import h_phi_1, h_phi_2
 
 
 def dpmpp_2m(D, x, steps):
@@ -21,6 +25,65 @@ def dpmpp_2m(D, x, steps):
         estimate = x0 if previous is None else x0 + (x0 - previous) * (h / h_previous / 2)
         x = (t / s) * x - math.expm1(-h) * estimate
         previous, h_previous = x0, h
+    return x
+
+
+def dpmpp_3m(D, x, steps, *, order: int = 3):
+    """DPM-Solver++(3M): the exact integral of the parabola through the last three outputs.
+
+    Programs in use weigh its bend with half of that, which leaves second order (see dpmpp_3m_sde).
+    """
+    outputs, nodes = [], []
+    for s, t in steps:
+        x0 = D(x, s)
+        if t == 0:
+            return x0
+        outputs, nodes = [x0, *outputs][:order], [math.log(s), *nodes][:order]
+        weights = lagrange_integrals(nodes, math.log(t), math.log(s), lambda u: np.exp(-u))
+        x = (t / s) * x
+        for weight, output in zip(weights, outputs, strict=True):
+            x = x + (t * weight) * output
+    return x
+
+
+def dpmpp_2s(D, x, steps, *, r: float = 0.5):
+    """DPM-Solver++(2S): the output at the share r of the step in λ tells the slope."""
+    return _two_stages(D, x, steps, r, lambda h: h_phi_1(h) / 2)
+
+
+def res_2s(D, x, steps, *, r: float = 0.5):
+    """Exponential Runge-Kutta of stiff order 2 (Hochbruck & Ostermann 2005, equation 5.4, c₂ = r)."""
+    return _two_stages(D, x, steps, r, h_phi_2)
+
+
+def _two_stages(D, x, steps, r: float, second: Callable[[float], float]):
+    for s, t in steps:
+        x0 = D(x, s)
+        if t == 0:
+            return x0
+        h = math.log(s / t)
+        middle = s * math.exp(-r * h)
+        slope = (D(_step(x, s, middle, x0), middle) - x0) / r
+        x = _step(x, s, t, x0) + second(h) * slope
+    return x
+
+
+def _step(x, s: float, t: float, x0):
+    """The step from σ s to t that keeps x0."""
+    return (t / s) * x + (1 - t / s) * x0
+
+
+def res_3s(D, x, steps):
+    """Exponential Runge-Kutta of stiff order 3 (Hochbruck & Ostermann 2005, equation 5.8, c₂ = 1/2, c₃ = 1, γ = 4)."""
+    for s, t in steps:
+        x0 = D(x, s)
+        if t == 0:
+            return x0
+        h, middle = math.log(s / t), math.sqrt(s * t)
+        first = D(_step(x, s, middle, x0), middle) - x0
+        end = _step(x, s, t, x0)
+        second = D(end + (4 * h_phi_2(h / 2) + 2 * h_phi_2(h)) * first, t) - x0
+        x = end + (h_phi_2(h) / 3) * (4 * first + second)
     return x
 
 
@@ -44,6 +107,11 @@ def uni_pc(D, x, steps, *, order: int = 3, variant: str = "bh1"):
         p = min(order, steps.index + 1, len(steps) - steps.index)
         x, correct = _uni_pc_step(x, outputs[:p], lambdas[:p], s, t, variant)
     return x
+
+
+def uni_pc_bh2(D, x, steps, *, order: int = 3):
+    """The same with "bh2"."""
+    return uni_pc(D, x, steps, order=order, variant="bh2")
 
 
 def _uni_pc_step(x, outputs, lambdas, s: float, t: float, variant: str):

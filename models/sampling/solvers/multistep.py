@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
+
+from .lagrange import lagrange_integrals
 
 Weights = Callable[[list[float], float], list[float]]
 
@@ -22,33 +23,25 @@ def _adams(D, x, steps, order: int, weights: Weights):
         slopes, nodes = [(x - x0) / s, *slopes][:order], [s, *nodes][:order]
         if t == 0:
             return x0
-        for weight, slope in zip(weights(nodes, t), slopes, strict=True):
-            x = x + weight * slope
+        x = _along(x, slopes, weights(nodes, t))
     return x
 
 
-@cache
-def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:
-    return np.polynomial.legendre.leggauss(64)
+def _along(x, slopes: list, weights: list[float]):
+    for slope, weight in zip(slopes, weights, strict=True):
+        x = x + weight * slope
+    return x
 
 
-def _lagrange_integrals(nodes: list[float], t: float, time: Callable) -> list[float]:
-    """∫ L_j(time(σ)) dσ from nodes[0] to t, for the Lagrange polynomials L_j on time(nodes); t > 0."""
-    middle, half = math.log(nodes[0] * t) / 2, math.log(t / nodes[0]) / 2
-    points, weights = _gauss_legendre()
-    sigma = np.exp(middle + half * points)
-    at, known = time(sigma), [time(node) for node in nodes]
-    integrals = []
-    for j, own in enumerate(known):
-        others = [(at - other) / (own - other) for k, other in enumerate(known) if k != j]
-        basis = np.prod(others, axis=0) if others else np.ones_like(sigma)
-        integrals.append(float(half * np.sum(weights * sigma * basis)))
-    return integrals
+def _integrals(nodes: list[float], t: float, time: Callable) -> list[float]:
+    """∫ L_j(time(σ)) dσ from nodes[0] to t > 0, for the Lagrange polynomials L_j on time(nodes)."""
+    times = [time(node) for node in nodes]
+    return lagrange_integrals(times, math.log(nodes[0]), math.log(t), np.exp, lambda u: time(np.exp(u)))
 
 
 def lms(D, x, steps, *, order: int = 4):
     """Linear multistep: the exact Adams-Bashforth weights of an uneven grid in σ."""
-    return _adams(D, x, steps, order, lambda nodes, t: _lagrange_integrals(nodes, t, time=lambda sigma: sigma))
+    return _adams(D, x, steps, order, lambda nodes, t: _integrals(nodes, t, time=lambda sigma: sigma))
 
 
 _VP_BETA_D = 2 * (math.log1p(0.002**2) / 1e-3 - math.log1p(80.0**2)) / (1e-3 - 1)
@@ -64,7 +57,15 @@ def deis(D, x, steps, *, order: int = 3):
 
     The process is the one whose times 10⁻³ and 1 have σ 0.002 and 80.
     """
-    return _adams(D, x, steps, order, lambda nodes, t: _lagrange_integrals(nodes, t, time=_vp_time))
+    return _adams(D, x, steps, order, lambda nodes, t: _integrals(nodes, t, time=_vp_time))
+
+
+def deis_log(D, x, steps, *, order: int = 3):
+    """DEIS in log σ: the same with polynomials in log σ, the time in which the ODE is smooth.
+
+    With two slopes this is DPM-Solver-2M (Lu et al. 2022, arXiv:2206.00927) with exact weights.
+    """
+    return _adams(D, x, steps, order, lambda nodes, t: _integrals(nodes, t, time=np.log))
 
 
 _EVEN = {
@@ -75,9 +76,29 @@ _EVEN = {
 }
 
 
+def _even_weights(nodes: list[float], t: float) -> list[float]:
+    return [(t - nodes[0]) * weight for weight in _EVEN[len(nodes)]]
+
+
 def ipndm(D, x, steps, *, order: int = 4):
     """iPNDM (Zhang & Chen 2022): Adams-Bashforth weights of an even grid, whatever the grid is."""
-    return _adams(D, x, steps, order, lambda nodes, t: [(t - nodes[0]) * weight for weight in _EVEN[len(nodes)]])
+    return _adams(D, x, steps, order, _even_weights)
+
+
+def plms(D, x, steps, *, order: int = 4):
+    """Pseudo linear multistep (Liu et al. 2022, arXiv:2202.09778): ipndm, its first step Heun's, of two evaluations."""
+    slopes = []
+    for s, t in steps:
+        x0 = D(x, s)
+        slopes = [(x - x0) / s, *slopes][:order]
+        if t == 0:
+            return x0
+        if steps.index == 0:
+            ahead = x + (t - s) * slopes[0]
+            x = x + ((t - s) / 2) * (slopes[0] + (ahead - D(ahead, t)) / t)
+        else:
+            x = _along(x, slopes, _even_weights([s] * len(slopes), t))
+    return x
 
 
 def _ipndm_v_weights(nodes: list[float], t: float) -> list[float]:

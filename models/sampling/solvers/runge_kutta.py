@@ -25,6 +25,25 @@ def heun(D, x, steps):
     return x
 
 
+def heunpp2(D, x, steps):
+    """Heun's step with a third slope, of the step after; their weights fall with σ over the schedule's first σ.
+
+    The last step is Euler's, the one before has two slopes. As ComfyUI has it; no paper tells of it, and these weights
+    leave first order.
+    """
+    sigmas = steps.sigmas
+    for s, t in steps:
+        d = (x - D(x, s)) / s
+        ahead, slope = x + (t - s) * d, d
+        later = sigmas[steps.index + 1 : -1][:2]
+        for level, below in zip(later, sigmas[steps.index + 2 :], strict=False):
+            d_level = (ahead - D(ahead, level)) / level
+            slope = slope + (level / (len(later) + 1) / sigmas[0]) * (d_level - d)
+            ahead = ahead + (below - level) * d_level
+        x = x + (t - s) * slope
+    return x
+
+
 def dpm_2(D, x, steps):
     """A midpoint step, the midpoint taken in log σ (DPM-Solver-2, Lu et al. 2022, arXiv:2206.00927)."""
     for s, t in steps:

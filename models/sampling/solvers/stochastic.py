@@ -8,7 +8,18 @@ from __future__ import annotations
 
 import math
 
-from ...denoising.space import FLOW
+from .phi import h_phi_1, h_phi_2
+
+
+def between(space, s: float, t: float, r: float) -> float:
+    """The σ at the share r of the step from s to t in log-SNR; s itself where α(s) is 0, but for r = 1."""
+    return t if r == 1 else space.sigma((1 - r) * space.log_snr(s) + r * space.log_snr(t))
+
+
+def log_snr_steps(space, s: float, t: float, eta: float) -> tuple[float, float]:
+    """The step h in log-SNR, infinite where α(s) is 0, and η·h, by which noise is renewed on it."""
+    h = space.log_snr(t) - space.log_snr(s)
+    return h, eta * h if eta else 0.0
 
 
 def _ancestral_step(x, x0, s, t, space, W, eta, s_noise):
@@ -22,24 +33,6 @@ def _ancestral_step(x, x0, s, t, space, W, eta, s_noise):
     return x + (alpha_t * up * s_noise) * W(s, t) if up else x
 
 
-def euler_ancestral(D, x, steps, space, W, *, eta: float = 1.0, s_noise: float = 1.0):
-    """An Euler step below the next σ, then noise back up to it; in flow space, below is t·(1 + (t/s − 1)·η)."""
-    for s, t in steps:
-        x0 = D(x, s)
-        if t == 0:
-            return x0
-        if space is FLOW:
-            down = t * (1 + (t / s - 1) * eta)
-            keep = space.alpha(t) / space.alpha(down)
-            x = (keep * down / s) * x + (keep * (1 - down / s)) * x0
-            up = math.sqrt(max(0.0, t**2 - (keep * down) ** 2))
-            if up:
-                x = x + (up * s_noise) * W(s, t)
-        else:
-            x = _ancestral_step(x, x0, s, t, space, W, eta, s_noise)
-    return x
-
-
 def ddpm(D, x, steps, space, W):
     """Draws from q(x_t | x_s, x0) (Ho et al. 2020, arXiv:2006.11239, equation 7; Kingma et al. 2021 for any space)."""
     for s, t in steps:
@@ -47,16 +40,6 @@ def ddpm(D, x, steps, space, W):
         if t == 0:
             return x0
         x = _ancestral_step(x, x0, s, t, space, W, eta=1.0, s_noise=1.0)
-    return x
-
-
-def lcm(D, x, steps, space, W, *, s_noise: float = 1.0):
-    """Consistency sampling: x0, noised anew (Song et al. 2023, arXiv:2303.01469, algorithm 1; Luo et al. 2023)."""
-    for s, t in steps:
-        x0 = D(x, s)
-        if t == 0:
-            return x0
-        x = space.alpha(t) * x0 + (t * s_noise) * W(s, t)
     return x
 
 
@@ -70,8 +53,7 @@ def dpmpp_sde(D, x, steps, space, W, *, eta: float = 1.0, s_noise: float = 1.0, 
         if t == 0:
             return x0
         if space.alpha(s) > 0:
-            start, end = space.log_snr(s), space.log_snr(t)
-            middle = space.sigma(start + r * (end - start))
+            middle = between(space, s, t, r)
             x0_middle = D(_ancestral_step(x, x0, s, middle, space, W, eta, s_noise), middle)
             x0 = x0 + (x0_middle - x0) / (2 * r)
         x = _ancestral_step(x, x0, s, t, space, W, eta, s_noise)
@@ -85,14 +67,52 @@ def dpmpp_2m_sde(D, x, steps, space, W, *, eta: float = 1.0, s_noise: float = 1.
         x0 = D(x, s)
         if t == 0:
             return x0
-        h = space.log_snr(t) - space.log_snr(s)
-        h_noise = eta * h if eta else 0.0
-        alpha, decay = space.alpha(t), -math.expm1(-(h + h_noise))
-        x = (t / s * math.exp(-h_noise)) * x + (alpha * decay) * x0
+        h, renewed = log_snr_steps(space, s, t, eta)
+        x = _sde_step(x, x0, s, t, renewed, space, W, s_noise)
         if previous is not None:
-            second = decay / 2 if variant == "midpoint" else 1 - decay / (h + h_noise)
-            x = x + (alpha * second * h / h_previous) * (x0 - previous)
-        if eta and s_noise:
-            x = x + (t * math.sqrt(-math.expm1(-2 * h_noise)) * s_noise) * W(s, t)
+            second = h_phi_1(h + renewed) / 2 if variant == "midpoint" else h_phi_2(h + renewed)
+            x = x + (space.alpha(t) * second * h / h_previous) * (x0 - previous)
         previous, h_previous = x0, h
+    return x
+
+
+def dpmpp_2m_sde_heun(D, x, steps, space, W, *, eta: float = 1.0, s_noise: float = 1.0):
+    """The same with "heun"."""
+    return dpmpp_2m_sde(D, x, steps, space, W, eta=eta, s_noise=s_noise, variant="heun")
+
+
+def dpmpp_3m_sde(D, x, steps, space, W, *, eta: float = 1.0, s_noise: float = 1.0):
+    """SDE-DPM-Solver++(3M) as k-diffusion has it: its last term is half of what the parabola through outputs gives."""
+    outputs, spans = [], []
+    for s, t in steps:
+        x0 = D(x, s)
+        if t == 0:
+            return x0
+        h, renewed = log_snr_steps(space, s, t, eta)
+        x = _sde_step(x, x0, s, t, renewed, space, W, s_noise)
+        outputs, spans = [x0, *outputs][:3], [h, *spans][:3]
+        for weight, output in zip(_3m_weights(spans, h + renewed), outputs, strict=True):
+            x = x + (space.alpha(t) * weight) * output
+    return x
+
+
+def _3m_weights(spans: list[float], total: float) -> list[float]:
+    """What outputs, newest first, add to the first-order step; `spans` are the steps in log-SNR, newest first."""
+    if len(spans) == 1:
+        return [0.0]
+    second = h_phi_2(total)
+    newer = second * spans[0] / spans[1]
+    if len(spans) == 2:
+        return [newer, -newer]
+    r0, r1 = spans[1] / spans[0], spans[2] / spans[0]
+    bend = (second * r0 - second / total + 0.5) / (r0 + r1)
+    return [newer + bend / r0, -newer - bend / r0 - bend / r1, bend / r1]
+
+
+def _sde_step(x, x0, s, t, renewed, space, W, s_noise):
+    """The first-order step from σ s to t > 0."""
+    decay = (t / s) * math.exp(-renewed)
+    x = decay * x + (space.alpha(t) - space.alpha(s) * decay) * x0
+    if renewed and s_noise:
+        x = x + (t * math.sqrt(-math.expm1(-2 * renewed)) * s_noise) * W(s, t)
     return x
