@@ -1,8 +1,8 @@
 """The nodes that artists see: thin, one file a family."""
 
 from .denoiser import VarifoldLoadDenoiser, VarifoldPrompt
-from .guidance import VarifoldGuidance
 from .fit import VarifoldFitSchedule
+from .guidance import VarifoldGuidance
 from .model import VarifoldFromModel
 from .noise import VarifoldNoise
 from .palette import VarifoldSnapPalette

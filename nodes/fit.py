@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..models.denoising.guidance import Guidance
     from ..models.denoising.space import Space
-    from ..models.sampling.fit import Fit, Starts
+    from ..models.sampling.fit import Fit
     from ..models.sampling.plan import Plan
 
 CURVE = (4, 6, 8, 10, 12, 16, 20)
@@ -81,7 +81,7 @@ class VarifoldFitSchedule:
                     {
                         "default": "",
                         "multiline": True,
-                        "tooltip": "A prompt a line, for denoisers that take Prompt (Varifold). Empty: words at random.",
+                        "tooltip": "A prompt a line, where Prompt (Varifold) makes them. Empty: words at random.",
                     },
                 ),
                 "trajectories": (

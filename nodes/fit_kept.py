@@ -22,8 +22,8 @@ _of_models: dict[str, str] = {}  # a MODEL is told apart only as long as the pro
 class Kept:
     """A question, as JSON data, about one denoiser, and what is known of its answer.
 
-    An answer in a widget counts where the question is the same and the denoiser of the same weights, or, for a MODEL, of
-    the same kind: a workflow that was shared draws as it did for its author.
+    An answer in a widget counts where the question is the same and the denoiser of the same weights, or, for a MODEL,
+    of the same kind: a workflow that was shared draws as it did for its author.
     """
 
     def __init__(self, question: dict[str, Any], denoiser: Any):

@@ -99,9 +99,7 @@ class VarifoldSampler:
                 ),
                 "vae": (
                     "VAE",
-                    {
-                        "tooltip": "For a MODEL: makes pictures of its latents. The embedded denoiser draws pixels without."
-                    },
+                    {"tooltip": "For a MODEL: makes pictures of its latents. The embedded denoiser needs none."},
                 ),
                 "noise": ("NOISE", {"tooltip": "Noise to start from. Noise added on the way still follows the seed."}),
                 "sampler": ("SAMPLER", {"tooltip": "Solver (Varifold) with its knobs, instead of the solver above."}),

@@ -60,9 +60,7 @@ class VarifoldSheet:
         if reference is not None:
             labels = _with_errors(labels, rgb, wires.image_in(reference)[0])
         transparency = 1 - alpha if wires.is_no_mask(masks) else fitting(wires.mask_in(masks), alpha)
-        sheet = draw_sheet(
-            cells(rgb, transparency, scale), labels, columns=columns, gap=gap, background=background
-        )
+        sheet = draw_sheet(cells(rgb, transparency, scale), labels, columns=columns, gap=gap, background=background)
         return (image_out([sheet]),)
 
 
