@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -174,7 +173,8 @@ def _of_net(denoiser, question: dict, positive: Any, negative: Any, latent: Any)
 
     if latent is not None:
         raise ValueError("latent: for a MODEL only, this denoiser is fitted at its own size")
-    current().load(denoiser)
+    guide = denoiser.guidance.guide
+    current().load(*([denoiser] if guide is None else [denoiser, guide]))
     conds, _ = wires.conditioning_in(positive, denoiser)
     if positive is None and denoiser.vocabulary is not None:
         prompts = question["prompts"] or denoiser.vocabulary.random_prompts(RANDOM_PROMPTS, question["seed"])
@@ -206,13 +206,17 @@ def _of_model(denoiser: ModelDenoiser, question: dict, positive: Any, negative: 
     shape = (facts.channels, side, side) if latent is None else tuple(wires.latent_in(latent).shape[1:])
     start = schedule.simple(question["steps"], models.sigma_table(denoiser.model))
     found, count = None, max(1, AT_ONCE // torch.Size(shape).numel())
-    wrap = _counted(question)
+    wrap, check_cancelled = _counted(question), current().check_cancelled
 
     def walk(D: Callable, x: Tensor) -> Tensor:
         nonlocal found
 
+        def one(part: Tensor, sigma: float) -> Tensor:
+            check_cancelled()
+            return D(part, sigma)
+
         def in_parts(x: Tensor, sigma: float) -> Tensor:
-            return torch.cat([D(part, sigma) for part in x.split(count)])
+            return torch.cat([one(part, sigma) for part in x.split(count)])
 
         train, others = (fit.Starts(part, lambda levels: wrap(in_parts)) for part in x.split([seen, unseen]))
         found = fit.fit(train, others, start, question["solver"], denoiser.space, curve=CURVE)
@@ -261,13 +265,15 @@ def _told(guidance: Guidance) -> list:
 
 def _digest(conditioning: list | None) -> str | None:
     """What tells a CONDITIONING from others."""
-    if conditioning is None:
-        return None
-    digest = hashlib.sha256()
-    for words, extras in conditioning:
-        digest.update(words.detach().float().cpu().numpy().tobytes())
-        pooled = extras.get("pooled_output")
-        if pooled is not None:
-            digest.update(pooled.detach().float().cpu().numpy().tobytes())
-        digest.update(json.dumps(sorted(extras), default=str).encode())
-    return digest.hexdigest()
+    return None if conditioning is None else hashlib.sha256(_bytes(conditioning)).hexdigest()
+
+
+def _bytes(value: Any) -> bytes:
+    """What tells a value of a CONDITIONING from others; a host's objects, as ControlNets, as long as they live."""
+    if isinstance(value, dict):
+        value = sorted(value.items(), key=str)
+    if isinstance(value, (list, tuple)):
+        return b"[" + b",".join(map(_bytes, value)) + b"]"
+    if hasattr(value, "detach"):
+        return repr(tuple(value.shape)).encode() + value.detach().float().cpu().numpy().tobytes()
+    return repr(value).encode()

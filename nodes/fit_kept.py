@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,8 @@ class Kept:
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ValueError(f"fitted does not hold a fit ({error}): clear it, and it is filled in anew") from None
         text = _of_models.get(self.key) if self.is_model else _text_of(self._path())
-        if text is not None:
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            if text is not None and json.loads(text)["asked"] == self.asked:
                 self.read(text)
                 return text
         return None
@@ -79,8 +80,9 @@ class Kept:
 def _identity(denoiser: Any) -> tuple[str, str]:
     if isinstance(denoiser, ModelDenoiser):
         return current().models.identity(denoiser.model)
-    known = getattr(denoiser, "identity", None)
-    return (known, known) if known else (repr(denoiser), repr(denoiser))
+    spec = getattr(denoiser, "spec", None)
+    known = [denoiser.identity or uuid.uuid4().hex, spec and spec.prediction, str(getattr(denoiser, "dtype", ""))]
+    return _hash(known), _hash(known)
 
 
 def _text_of(path: Path) -> str | None:

@@ -41,7 +41,9 @@ class ComfyModels:
         )
 
     def identity(self, model: Any) -> tuple[str, str]:
-        return type(model.model).__name__, str(model.patches_uuid)
+        # Patches of what it says, unlike those of its weights, leave patches_uuid alone.
+        replaced = {name: id(patch) for name, patch in model.object_patches.items()}
+        return type(model.model).__name__, f"{model.patches_uuid} {model.model_options} {model.wrappers} {replaced}"
 
     def sigma_table(self, model: Any) -> list[float]:
         return model.get_model_object("model_sampling").sigmas.cpu().double().tolist()
