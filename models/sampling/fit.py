@@ -48,9 +48,9 @@ class Starts:
     x: Tensor
     ask: Ask
 
-    def walk(self, plan: Plan, recorder: Any = None) -> Tensor:
+    def walk(self, plan: Plan) -> Tensor:
         """The results of a plan without noise."""
-        return run(plan, self.ask([row.sigma for row in plan.rows[:-1]]), self.x, _no_noise, recorder=recorder)
+        return run(plan, self.ask([row.sigma for row in plan.rows[:-1]]), self.x, _no_noise)
 
 
 @dataclass(frozen=True)
