@@ -94,7 +94,13 @@ class VarifoldFitSchedule:
                 ),
                 "seed": (
                     "INT",
-                    {"default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF, "tooltip": "Of the runs it learns from."},
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 0xFFFFFFFFFFFFFFFF,
+                        "control_after_generate": False,
+                        "tooltip": "Of the runs it learns from.",
+                    },
                 ),
                 "fitted": (
                     "STRING",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
+from comfyui.examples import EXAMPLES, prompt_of
 
 from browser.editor import contents
 
 pytestmark = pytest.mark.browser
-EXAMPLES = sorted((Path(__file__).parents[2] / "example_workflows").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +33,16 @@ def test_an_example_opens_as_it_was_saved_and_without_a_word(shared_editor, exam
         assert opened["nodes"][node][0] == kind
         assert opened["nodes"][node][1][: len(values)] == values, f"{kind}: younger widgets only come after the saved"
     assert shared_editor.ask("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_front_end_queues_what_varifold_run_runs(shared_editor, example):
+    """Values are saved by position, and each side must put every one of them into the same widget."""
+    shared_editor.load(example)
+    queued = shared_editor.ask("app.graphToPrompt().then(({ output }) => output)")
+    ours = prompt_of(json.loads(example.read_text()))
+    assert asked(queued) == asked(ours)
+
+
+def asked(prompt: dict) -> dict:
+    return {node_id: (node["class_type"], node["inputs"]) for node_id, node in prompt.items()}

@@ -133,6 +133,14 @@ def test_the_contract_covers_every_node():
     assert set(CONTRACT) == set(NODE_CLASS_MAPPINGS) == set(NODE_DISPLAY_NAME_MAPPINGS)
 
 
+@NODES
+def test_a_seed_says_whether_it_changes_after_a_run(node):
+    """The front end gives a seed that is silent about it one more widget, and values are saved by position."""
+    for name, (kind, *options) in inputs(node).items():
+        if kind == "INT" and name in ("seed", "noise_seed"):
+            assert "control_after_generate" in options[0]
+
+
 @pytest.mark.parametrize(("name", "key"), MENUS, ids="-".join)
 def test_menus_keep_their_first_entry_and_lose_none(name, key):
     menu, kept = inputs(NODE_CLASS_MAPPINGS[name])[key][0], MENUS[name, key]
