@@ -23,7 +23,7 @@ app.registerExtension({
       kept.callback?.(found);
       if (!shown) {
         shown = new Gain();
-        addPart(node, "varifold_gain", shown.element, 170);
+        addPart(node, "varifold_gain", shown.element, 210);
       }
       shown.show(message.text, message.varifold_curve[0]);
       app.canvas.setDirty(true, true);

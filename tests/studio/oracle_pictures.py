@@ -1,7 +1,7 @@
 """Runs inside a real ComfyUI: what its own nodes make of pictures, and its validation of prompts.
 
 Usage: oracle_pictures.py FOLDER. FOLDER/input holds pictures, FOLDER/prompts.json a list of prompts; writes
-FOLDER/pictures.npz (name -> image, name.mask -> mask), FOLDER/answers.json and FOLDER/odd.pt.
+FOLDER/pictures.npz (name -> image, name.mask -> mask), FOLDER/answers.json and FOLDER/odd.npz (case.output -> value).
 """
 
 import asyncio
@@ -68,4 +68,9 @@ def run(node, inputs):
     return returned["result"] if isinstance(returned, dict) else returned
 
 
-torch.save(odd_pictures.results(run), folder / "odd.pt")
+odd = {
+    f"{case}.{output}": np.asarray(value)
+    for case, values in enumerate(odd_pictures.results(run))
+    for output, value in enumerate(values or [])
+}
+np.savez(folder / "odd.npz", **odd)
