@@ -44,12 +44,14 @@ def as_sampler_function(choice: Choice) -> Callable:
         if len(levels) < 2:
             return x
         extra_args = extra_args or {}
-        plan = choice.plan(levels, current().models.space_inside(model))
+        models = current().models
+        facts = models.facts(models.model_inside(model))
+        plan = choice.plan(levels, facts.space)
         noise = Noise(extra_args.get("seed") or 0, range(x.shape[0]), x.shape[1:], x.device, x.dtype)
         rows, shown = iter(plan.rows), set()
         pairs = plan.asks_for_negatives
         if pairs:
-            extra_args, negative = current().models.catching_negatives(extra_args)
+            extra_args, negative = models.catching_negatives(extra_args)
 
         def D(x: Tensor, sigma: float) -> Any:
             x0 = model(x, x.new_full([x.shape[0]], sigma), **extra_args)
@@ -59,7 +61,7 @@ def as_sampler_function(choice: Choice) -> Callable:
                 callback({"i": step, "x": x, "denoised": x0, "sigma": sigma, "sigma_hat": sigma})
             return (x0, negative()) if pairs else x0
 
-        return run(plan, D, x, noise)
+        return run(plan, D, x, lambda number: noise(number) * facts.noise_scale)
 
     varifold.choice = choice
     return varifold

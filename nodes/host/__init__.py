@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from ...models.denoising.autoencoder import Autoencoder
     from ...models.denoising.denoiser import Denoiser
     from ...models.denoising.guidance import Guidance
     from ...models.denoising.space import Space
@@ -59,8 +60,8 @@ class Models(Protocol):
     def sigma_table(self, model: Any) -> list[float]:
         """Its ascending σ's."""
 
-    def space_inside(self, model: Any) -> Space:
-        """The space of the model that a SAMPLER's function is called with."""
+    def model_inside(self, model: Any) -> Any:
+        """The MODEL behind the model that a SAMPLER's function is called with."""
 
     def catching_negatives(self, extra_args: dict) -> tuple[dict, Callable[[], Tensor]]:
         """The `extra_args` of a SAMPLER's function, changed, and what then gives the last x0 without the prompt."""
@@ -122,11 +123,14 @@ class Host(Protocol):
     def denoiser_files(self) -> dict[str, str]:
         """Safetensors files of the host's model folders: name shown to the user -> path."""
 
-    def adopt(self, denoiser: Denoiser) -> None:
-        """Put a freshly loaded denoiser under the host's management of memory."""
+    def autoencoder_files(self) -> dict[str, str]:
+        """Safetensors files that may hold an autoencoder: name shown to the user -> path."""
 
-    def load(self, *denoisers: Denoiser) -> None:
-        """Bring the weights of adopted denoisers to `device()`; the host may evict them once the node has run."""
+    def adopt(self, loaded: Denoiser | Autoencoder) -> None:
+        """Put what was freshly loaded under the host's management of memory."""
+
+    def load(self, *adopted: Denoiser | Autoencoder) -> None:
+        """Bring weights of what was adopted to `device()`; the host may evict them once the node has run."""
 
     def cache_folder(self) -> Path:
         """Where results may be kept that took long to find."""

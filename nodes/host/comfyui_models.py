@@ -48,8 +48,8 @@ class ComfyModels:
     def sigma_table(self, model: Any) -> list[float]:
         return model.get_model_object("model_sampling").sigmas.cpu().double().tolist()
 
-    def space_inside(self, model: Any) -> Space:
-        return _space(model.inner_model.inner_model.model_sampling)
+    def model_inside(self, model: Any) -> Any:
+        return model.inner_model.model_patcher
 
     def catching_negatives(self, extra_args: dict) -> tuple[dict, Callable[[], Tensor]]:
         caught = {}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import mimetypes
 import re
 from pathlib import Path
 
 from aiohttp import web
 
+from ..flatten import flatten
 from ..folders import confined
+from ..registry import node_classes
 from .about import NAME, PACKAGE, WEB
 from .state import studio_of
 
@@ -64,13 +67,13 @@ async def user_css(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/templates/{file}")
 async def templates(request: web.Request) -> web.Response:
-    """The list of templates, in any language: the examples stand in the group that new users are shown."""
+    """The list of templates, in any language: the examples that run here, in the group that new users are shown."""
     file = request.match_info["file"]
     if file in ("index_logo.json", "fuse_options.json"):
         return web.json_response(None)
     if not re.fullmatch(r"index(\.[\w-]+)?\.json", file):
         raise FileNotFoundError("ComfyUI's own templates need ComfyUI's own models: there are none here")
-    names = sorted(path.stem for path in EXAMPLES.glob("*.json"))
+    names = sorted(path.stem for path in EXAMPLES.glob("*.json") if _runs_here(path))
     entries = [{"name": name, "title": name.replace("_", " ").capitalize(), **THUMBNAIL} for name in names]
     return web.json_response([{**GROUP, "templates": entries}])
 
@@ -92,6 +95,13 @@ async def asset(request: web.Request) -> web.StreamResponse:
     if path.startswith(("api/", "internal/")):
         raise FileNotFoundError(f"the Studio does not know /{path}")
     return _file(confined(studio_of(request).frontend, path), YEAR if path.startswith("assets/") else 0)
+
+
+def _runs_here(example: Path) -> bool:
+    """Whether all its nodes are here: some examples load models by nodes of ComfyUI's."""
+    nodes = node_classes()
+    prompt = flatten(json.loads(example.read_text(encoding="utf-8")), nodes).prompt
+    return all(node["class_type"] in nodes for node in prompt.values())
 
 
 def _file(path: Path, age: int = 0) -> web.StreamResponse:

@@ -50,10 +50,16 @@ def studio(require: Callable, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="package", params=[LOWEST, NEWEST, pytest.param("comfyui", marks=pytest.mark.comfyui)])
-def url(request: pytest.FixtureRequest, studio: Callable) -> str:
-    """Each host in turn, with the first example open: the Studio with two front ends, and ComfyUI with its own."""
-    if request.param != "comfyui":
-        return studio(request.param)
+def host(request: pytest.FixtureRequest) -> str:
+    """Each host in turn: the Studio with two front ends, and ComfyUI with its own."""
+    return request.param
+
+
+@pytest.fixture(scope="package")
+def url(request: pytest.FixtureRequest, host: str, studio: Callable) -> str:
+    """The address of the host, with the first example open."""
+    if host != "comfyui":
+        return studio(host)
     server = request.getfixturevalue("comfy_server")
     return f"{server.url}/?template=first_picture&source={next(iter(server.packs))}"
 

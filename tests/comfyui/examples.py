@@ -7,21 +7,73 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from varifold.studio.flatten import flatten
 from varifold.studio.registry import node_classes, node_names
 
+from .graphs import node
 from .server import ComfyServer, Run
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "example_workflows").glob("*.json"))
+STAND_INS = {
+    "CheckpointLoaderSimple": node("ProbeCheckpoint", kind="sdxl"),
+    "UNETLoader": node("ProbeShapedModel", kind="flux"),
+    "DualCLIPLoader": node("ProbeCLIP"),
+    "VAELoader": node("ProbeVAE", channels=16),
+}
+SIZED = ("EmptyLatentImage", "VarifoldSampler")
 
 
-def prompt_of(workflow: dict) -> dict:
-    """The API form of a workflow, as the front end would queue it."""
-    return flatten(workflow, node_classes(), node_names()).prompt
+def prompt_of(workflow: dict, object_info: dict[str, dict] | None = None) -> dict:
+    """The API form of a workflow, as the front end would queue it; of a host with more nodes by its `object_info`."""
+    theirs = {
+        name: type(name, (), {"INPUT_TYPES": lambda i=info: i["input"]}) for name, info in (object_info or {}).items()
+    }
+    return flatten(workflow, {**theirs, **node_classes()}, node_names()).prompt
+
+
+def foreign_nodes(example: Path) -> list[str]:
+    """The nodes of an example that ComfyUI has and the Studio has not."""
+    prompt = prompt_of(json.loads(example.read_text()))
+    return sorted({node["class_type"] for node in prompt.values()} - node_classes().keys())
+
+
+def skip_where_nodes_are_missing(example: Path) -> None:
+    """For tests of `varifold run` and the Studio."""
+    if foreign := foreign_nodes(example):
+        pytest.skip(f"only ComfyUI has {', '.join(foreign)}")
+
+
+@contextmanager
+def files_of_models(server: ComfyServer) -> Iterator[None]:
+    """While it lasts, the files that the examples' loaders name are there, with nothing in them."""
+    nodes = [node for example in EXAMPLES for node in json.loads(example.read_text())["nodes"]]
+    named = [model for node in nodes for model in node["properties"].get("models", ())]
+    paths = [server.models / model["directory"] / model["name"] for model in named]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    try:
+        yield
+    finally:
+        for path in paths:
+            path.unlink()
+
+
+def with_stand_ins(prompt: dict) -> dict:
+    """The prompt with small random models in place of those that its loaders load, and an eighth of the size."""
+    small = {node_id: STAND_INS.get(node["class_type"], node) for node_id, node in prompt.items()}
+    for node_id, sized in small.items():
+        if sized["class_type"] in SIZED:
+            sides = {side: sized["inputs"][side] // 8 for side in ("width", "height")}
+            small[node_id] = {**sized, "inputs": {**sized["inputs"], **sides}}
+    return small
 
 
 def run_in_comfyui(server: ComfyServer, example: Path) -> Run:

@@ -79,14 +79,18 @@ def test_guidance_of_flux(comfy_server):
     check(comfy_server, compared("flux", changed=node("FluxGuidance", conditioning=["positive", 0], guidance=60.0)))
 
 
-@UNETS
+@pytest.mark.parametrize("kind", ["sd15", "sdxl", "flux", "flux_latent"])
 @pytest.mark.parametrize("end", [1.0, 0.6])
 def test_a_controlnet(comfy_server, kind, end):
     inputs = {"positive": ["positive", 0], "negative": ["negative", 0], "control_net": ["net", 0]}
     inputs |= {"image": ["picture", 0], "strength": 0.7, "start_percent": 0.0, "end_percent": end}
     nodes = {"net": node("ProbeControlNet", kind=kind), "picture": node("ProbePicture")}
+    if kind == "flux_latent":
+        nodes["vae"], inputs["vae"] = node("ProbeVAE", channels=16), ["vae", 0]
     nodes["control"] = node("ControlNetApplyAdvanced", **inputs)
-    prompt = base(kind, **nodes) | theirs("plain") | both(positive=["control", 0], negative=["control", 1])
+    prompt = (
+        base(kind.partition("_")[0], **nodes) | theirs("plain") | both(positive=["control", 0], negative=["control", 1])
+    )
     check(comfy_server, prompt)
 
 

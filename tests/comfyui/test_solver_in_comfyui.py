@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from comfyui.graphs import kept, node
+from comfyui.model_graphs import ours as our_sampler
 
 pytestmark = pytest.mark.comfyui
 
@@ -107,6 +108,22 @@ def test_a_noisy_solver_adds_the_same_noise_each_time(comfy_server, space):
     assert deviation(comfy_server, run, "calm", "euler") < 1e-5
     assert deviation(comfy_server, run, "one", "euler") > 1e-2
     assert 0 < deviation(comfy_server, run, "one", "again") < 1e-3
+
+
+def test_noise_on_the_way_is_of_the_models_scale(comfy_server):
+    """As our Sampler's to rounding, and ComfyUI's in spread: its noise is made otherwise."""
+    scaled = {"unscaled": node("ProbeModel", space="flow")}
+    scaled["model"] = node("ModelNoiseScale", model=["unscaled", 0], noise_scale=4.0)
+    prompt = base("flow", width=256, height=256, batch_size=4) | scaled | {"noise": node("VarifoldNoise", seed=7)}
+    solvers = ("euler_ancestral", "dpmpp_2s_ancestral", "sa_solver")
+    for solver in solvers:
+        prompt |= advanced(f"our {solver}", ours(solver)) | advanced(f"their {solver}", theirs(solver))
+        prompt |= our_sampler(f"own {solver}", solver=solver, sigmas=["sigmas", 0])
+    run = comfy_server.run(prompt)
+    for solver in solvers:
+        assert deviation(comfy_server, run, f"our {solver}", f"own {solver}") < 1e-5, solver
+        mine, other = (kept(comfy_server, run, f"keep {who} {solver}")["latent"].std() for who in ("our", "their"))
+        assert mine == pytest.approx(other, rel=0.02), solver
 
 
 @MODELS

@@ -8,6 +8,7 @@ import torch
 
 from varifold.models import FLOW, VE, sample, solver
 from varifold.models.sampling.solver import SOLVERS
+from varifold.nodes.host import Facts
 from varifold.nodes.solver import VARIANTS, Choice, as_sampler_function, choice_of
 from varifold.studio.host import Sampler
 
@@ -73,6 +74,8 @@ def test_the_sampler_socket_overrules_the_menu(call, draw):
 class FakeModel:
     """What a SAMPLER's function gets for a model: a denoiser of one Gaussian, called as ComfyUI's is."""
 
+    noise_scale = 1.0
+
     def __init__(self):
         self.calls = []
 
@@ -90,7 +93,8 @@ class FakeModel:
 @pytest.fixture(params=[VE, FLOW], ids=lambda space: space.name)
 def space(request, host, monkeypatch):
     models = SimpleNamespace(
-        space_inside=lambda model: request.param,
+        model_inside=lambda model: model,
+        facts=lambda model: Facts(request.param, 0.1, 10.0, 4, 2, 8, 64, FakeModel.noise_scale),
         catching_negatives=lambda extra_args: (extra_args, lambda: FakeModel.last),
     )
     monkeypatch.setattr(type(host), "models", models)
@@ -117,6 +121,13 @@ def test_a_custom_sampler_computes_what_ours_does(name, space):
     expected = sample(FakeModel.x0, sigmas, solver=plan, x=start, seed=5, space=space)
     assert torch.allclose(state, expected, atol=1e-6)
     assert model.calls == pytest.approx([row.sigma for row in plan.rows[:-1]])
+
+
+def test_noise_on_the_way_is_of_the_models_scale(space, monkeypatch):
+    monkeypatch.setattr(FakeModel, "noise_scale", 3.0)
+    state, _, _, sigmas, start = run("euler_ancestral", space)
+    strong = solver.plan("euler_ancestral", sigmas, space, s_noise=3.0)
+    assert torch.allclose(state, sample(FakeModel.x0, sigmas, solver=strong, x=start, seed=5, space=space), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SOLVERS)

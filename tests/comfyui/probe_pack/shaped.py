@@ -2,13 +2,16 @@
 
 import copy
 import gc
+import zlib
 
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.latent_formats
+import comfy.ldm.flux.controlnet
 import comfy.model_base
 import comfy.model_patcher
 import comfy.nested_tensor
+import comfy.ops
 import comfy.sd
 import comfy.supported_models
 import comfy.taesd.taesd
@@ -161,6 +164,29 @@ class ProbeText:
         return ([[words, {"pooled_output": pooled}]],)
 
 
+class MadeUpWords:
+    """What nodes ask of a CLIP: the same numbers for the same words."""
+
+    def tokenize(self, text):
+        return text
+
+    def encode_from_tokens_scheduled(self, text):
+        return ProbeText().encode(zlib.crc32(text.encode()), tokens=7)[0]
+
+
+class ProbeCLIP:
+    FUNCTION = "make"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("CLIP",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def make(self):
+        return (MadeUpWords(),)
+
+
 class ProbeSizes:
     """What CLIPTextEncodeSDXL says beside words."""
 
@@ -197,8 +223,23 @@ class ProbeVAE:
         return (comfy.sd.VAE(sd=net.state_dict()),)
 
 
+class ProbeCheckpoint:
+    """All that CheckpointLoaderSimple gives."""
+
+    FUNCTION = "make"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("MODEL", "CLIP", "VAE")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"kind": (list(KINDS),)}}
+
+    def make(self, kind):
+        return (*ProbeShapedModel().make(kind), *ProbeCLIP().make(), *ProbeVAE().make(4))
+
+
 class ProbeControlNet:
-    """A ControlNet for the U-Net kinds; its layers are not zero."""
+    """A ControlNet, its layers not zero; of Flux there are those that look at a picture, and at its latent."""
 
     FUNCTION = "make"
     CATEGORY = "probe"
@@ -206,16 +247,24 @@ class ProbeControlNet:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"kind": (["sd15", "sdxl"],)}}
+        return {"required": {"kind": (["sd15", "sdxl", "flux", "flux_latent"],)}}
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def make(self, kind):
+        if kind.startswith("flux"):
+            return (self.of_flux(in_latents=kind == "flux_latent"),)
         heads = {"num_heads": 8} if kind == "sd15" else {"num_head_channels": 64}
         config = {"sd15": UNET, "sdxl": XL}[kind] | heads | {"hint_channels": 3, "dtype": torch.float32}
         del config["out_channels"]
         net = randomised(comfy.cldm.cldm.ControlNet(**config), 9)
         return (comfy.controlnet.ControlNet(net, load_device=CPU),)
+
+    def of_flux(self, in_latents):
+        common = {"operations": comfy.ops.disable_weight_init, "dtype": torch.float32}
+        net = randomised(comfy.ldm.flux.controlnet.ControlNetFlux(latent_input=in_latents, **FLUX, **common), 9)
+        at = {"compression_ratio": 1, "latent_format": comfy.latent_formats.Flux()} if in_latents else {}
+        return comfy.controlnet.ControlNet(net, load_device=CPU, extra_conds=["y", "guidance"], **at)
 
 
 class ProbeCalls:
@@ -364,8 +413,10 @@ class ProbePicture:
 NODES = (
     ProbeShapedModel,
     ProbeText,
+    ProbeCLIP,
     ProbeSizes,
     ProbeVAE,
+    ProbeCheckpoint,
     ProbeControlNet,
     ProbeCalls,
     ProbeTellCalls,

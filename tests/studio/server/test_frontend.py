@@ -18,6 +18,7 @@ import pytest
 from server_nodes import sum_of
 from yarl import URL
 
+from varifold.studio.registry import node_classes
 from varifold.studio.server import frontend as frontend_module
 from varifold.studio.server.app import PortTaken, make_studio, serve, shown_address
 from varifold.studio.server.frontend import NoFrontend, find_frontend
@@ -116,6 +117,7 @@ async def test_every_template_is_a_workflow_with_a_picture(page):
         where = f"/api/workflow_templates/{group['moduleName']}/{entry['name']}"
         workflow = await page.get(f"{where}.json")
         assert workflow.headers["Content-Type"] == "application/json" and workflow.json["nodes"]
+        assert {node["type"] for node in workflow.json["nodes"]} <= node_classes().keys()
         picture = await page.get(f"{where}.{entry['mediaSubtype']}")
         assert (picture.status, picture.headers["Content-Type"]) == (200, "image/jpeg")
 
