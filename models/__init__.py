@@ -21,6 +21,7 @@ _HOME = {
     "Space": ".denoising.space",
     "Trace": ".sampling.trace",
     "dpm_adaptive": ".sampling.adaptive",
+    "load_autoencoder": ".checkpoint",
     "load_denoiser": ".checkpoint",
     "run": ".sampling.sample",
     "sample": ".sampling.sample",

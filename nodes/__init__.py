@@ -3,6 +3,7 @@
 from .denoiser import VarifoldLoadDenoiser, VarifoldPrompt
 from .fit import VarifoldFitSchedule
 from .guidance import VarifoldGuidance
+from .lora import VarifoldLoRA
 from .model import VarifoldFromModel
 from .noise import VarifoldNoise
 from .palette import VarifoldSnapPalette
@@ -16,6 +17,7 @@ from .trace import VarifoldTrace
 
 NODES = {
     "Load Denoiser": VarifoldLoadDenoiser,
+    "LoRA": VarifoldLoRA,
     "From Model": VarifoldFromModel,
     "Toy Denoiser": VarifoldToy,
     "Prompt": VarifoldPrompt,

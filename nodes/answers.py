@@ -61,16 +61,18 @@ def _log_snr(sigma: float, flow: bool) -> float | None:
 
 
 def denoiser(question: dict[str, Any]) -> dict[str, Any]:
-    """{file} -> what it is called, its report, its words, its size and its range of σ."""
+    """{file} -> what it is called, its report, its words, its size in pixels and its range of σ."""
     from ..models.checkpoint import report
+    from ..models.denoising.latents import LATENTS
 
     file = question.get("file", "")
     spec = _spec(file)
+    downscale = LATENTS[spec.channels].downscale if spec.channels in LATENTS else 1
     return {
         "title": spec.title,
         "report": report(path_of(file)),
         "words": list(spec.vocabulary[1:]),
-        "shape": list(spec.shape),
+        "shape": [spec.shape[0], *(side * downscale for side in spec.shape[1:])],
         "sigma_min": spec.sigma_min,
         "sigma_max": spec.sigma_max,
         "space": spec.space,
@@ -78,13 +80,24 @@ def denoiser(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def prompt(question: dict[str, Any]) -> dict[str, Any]:
-    """{file, text} -> how each word of a prompt is read: [word as written, the known word or null], in order."""
+    """{file, text} -> how each word of a prompt is read: [word as written, the known word or null], in order.
+
+    Of a denoiser of classes: the whole text and its class. Of one that reads no text itself: {hint}.
+    """
+    from ..models.denoising.labels import Labels
     from ..models.denoising.vocabulary import Vocabulary
 
     text = question.get("text")
     if not isinstance(text, str) or len(text) > 10_000:
         raise ValueError("text should be a text of at most 10,000 letters")
-    return {"words": Vocabulary(_spec(question.get("file", "")).vocabulary).read(text)}
+    spec = _spec(question.get("file", ""))
+    if spec.vocabulary:
+        return {"words": Vocabulary(spec.vocabulary).read(text)}
+    if "classes" in spec.config:
+        labels = Labels(spec.config["classes"], spec.labels)
+        index, _ = labels.index(text)
+        return {"words": [[text, labels.name(index) if index >= 0 else None]] if text.strip() else []}
+    return {"hint": "this denoiser reads no words itself"}
 
 
 def toy(question: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from . import wires
+from .conditions import conditioning_out, vocabulary_of
 from .host import current, find
 
 EMBEDDED = "Varifold pixel art (embedded)"
+OWN = "the file's own"
 PREDICTIONS = ["auto", "edm", "eps", "v", "x0", "flow"]
 PRECISIONS = ["auto", "float32", "bfloat16", "float16"]
 CATEGORY = "Varifold"
@@ -15,6 +16,12 @@ def _files() -> dict[str, str | None]:
     """Name shown -> path; None is the embedded denoiser."""
     host = find()
     return {EMBEDDED: None, **(host.denoiser_files() if host else {})}
+
+
+def _autoencoder_files() -> dict[str, str | None]:
+    """Name shown -> path; None is the file's own."""
+    host = find()
+    return {OWN: None, **(host.autoencoder_files() if host else {})}
 
 
 class VarifoldLoadDenoiser:
@@ -39,45 +46,64 @@ class VarifoldLoadDenoiser:
                 ),
                 "precision": (
                     PRECISIONS,
-                    {"tooltip": "What the net computes in. auto: float32. The state itself is always float32."},
+                    {
+                        "tooltip": "What the net computes in. auto: float32 on the CPU, on a GPU a big net as "
+                        "its file is. The state itself is always float32."
+                    },
                 ),
                 "prediction": (
                     PREDICTIONS,
                     {"tooltip": "What the net's output means. auto: what the file says; overrule it if that is wrong."},
                 ),
-            }
+            },
+            "optional": {
+                "autoencoder": (
+                    list(_autoencoder_files()),
+                    {
+                        "tooltip": "What makes pictures of latents: the file's own, or that of another file (a VAE or "
+                        "a TAESD). A vae at Sampler goes before it."
+                    },
+                ),
+            },
         }
 
     @classmethod
-    def IS_CHANGED(cls, file, precision, prediction):
+    def IS_CHANGED(cls, file, precision, prediction, autoencoder=OWN):
         from ..models.checkpoint import identity, inspect
 
-        path = path_of(file)
+        path, other = path_of(file), _path(_autoencoder_files(), autoencoder)
         inspect(path)  # a file that cannot be read is not worth hashing, and may be of many GB
-        return identity(path)
+        return identity(path) + ("" if other is None else identity(other))
 
-    def load(self, file, precision, prediction):
-        import torch
+    def load(self, file, precision, prediction, autoencoder=OWN):
+        from ..models.checkpoint import inspect, load_denoiser, natural_dtype, report
 
-        from ..models.checkpoint import load_denoiser, report
-
-        dtype = None if precision == "auto" else getattr(torch, precision)
-        path = path_of(file)
-        denoiser = load_denoiser(path, dtype=dtype, prediction=prediction)
-        current().adopt(denoiser)
+        path, host = path_of(file), current()
+        dtype = natural_dtype(inspect(path), host.device()) if precision == "auto" else precision
+        other = _path(_autoencoder_files(), autoencoder)
+        denoiser = load_denoiser(path, dtype=dtype, prediction=prediction, autoencoder=other)
+        host.adopt(denoiser)
+        if denoiser.autoencoder is not None:
+            host.adopt(denoiser.autoencoder)
         return denoiser, report(path, prediction)
 
 
 def path_of(file: str) -> str | None:
     """The path of a file on Load Denoiser's menu, None for the embedded one. Raises ValueError if it is not there."""
-    files = _files()
+    return _path(_files(), file)
+
+
+def _path(files: dict[str, str | None], file: str) -> str | None:
     if file not in files:
         raise ValueError(f"there is no {file!r} in the model folders: choose another file, or put it there")
     return files[file]
 
 
 class VarifoldPrompt:
-    DESCRIPTION = "Says in words what to draw. Words the denoiser knows are in Load Denoiser's report."
+    DESCRIPTION = (
+        "Says in words what to draw, or by a class for denoisers that draw by classes. "
+        "What the denoiser knows is in Load Denoiser's report."
+    )
     SEARCH_ALIASES = ["text encode", "positive prompt", "negative prompt", "conditioning", "words"]
     CATEGORY = CATEGORY
     FUNCTION = "encode"
@@ -95,7 +121,8 @@ class VarifoldPrompt:
                     {
                         "default": "hero robe",
                         "multiline": True,
-                        "tooltip": "A few words in any order: hero robe white, floor grass, potion red.",
+                        "tooltip": "A few words in any order: hero robe white, floor grass, potion red. "
+                        "For a denoiser of classes its name or number: 207.",
                     },
                 ),
                 "unknown": (
@@ -106,10 +133,10 @@ class VarifoldPrompt:
         }
 
     def encode(self, denoiser, text, unknown):
-        if denoiser.vocabulary is None:
+        if denoiser.vocabulary is None and denoiser.labels is None:
             raise ValueError(
-                "this denoiser knows no words: leave Sampler's positive unconnected, or for a MODEL take CLIPTextEncode"
+                "this denoiser knows no words: leave Sampler's positive unconnected, or take CLIPTextEncode for one "
+                "that reads a text encoder's prompts"
             )
-        _, notes = denoiser.vocabulary.indices(text, unknown)
-        conditioning = wires.conditioning_out(denoiser.prompt(text, unknown), wires.vocabulary_of(denoiser), notes)
-        return {"ui": {"text": notes}, "result": (conditioning,)}
+        cond, notes = denoiser.read(text, unknown)
+        return {"ui": {"text": notes}, "result": (conditioning_out(cond, vocabulary_of(denoiser), notes),)}

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
 from . import wires
+from .conditions import check_prompts
 from .host import current
-from .model import ModelDenoiser, check_prompts
+from .model import ModelDenoiser
 from .order import Drawn, Order
 from .preview import watch
-from .resize import cover
-from .start import mask_for, masks_of, refuse_a_lonely, repeated, start_noise
+from .start import start_noise
+from .start_latent import Canvas, latent_start
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-class Start(NamedTuple):
-    """Where a run starts: the latent, zeros for nothing, the numbers of its noise streams, and the mask.
-
-    `picture` [B, H, W, 3] is what the latent was made of, if it was.
-    """
-
-    latent: Tensor
-    indices: list[int] | None = None
-    mask: Tensor | None = None
-    picture: Tensor | None = None
 
 
 def draw_with_model(denoiser: ModelDenoiser, order: Order) -> Drawn:
@@ -39,7 +29,7 @@ def draw_with_model(denoiser: ModelDenoiser, order: Order) -> Drawn:
         denoiser = replace(denoiser, vae=order.vae)
     check_prompts(order.positive, order.negative, order.guidance != 1 or order.plan.asks_for_negatives)
     models, plan = current().models, order.plan
-    start = _start_of(denoiser, order)
+    start = latent_start(order, _canvas(denoiser))
     latent, indices = start.latent, start.indices
     batch, shape = latent.shape[0], tuple(latent.shape[1:])
     streams = indices or range(batch)
@@ -70,53 +60,19 @@ def draw_with_model(denoiser: ModelDenoiser, order: Order) -> Drawn:
     kept = {name: value for name, value in (order.latent or {}).items() if name == "noise_mask"}
     wire = {**kept, "samples": samples.cpu(), **({} if indices is None else {"batch_index": indices})}
     rgb, alpha = denoiser.finished(samples)
-    return Drawn(_keeping(start, rgb, plan.sigmas[-1]), alpha, wire, recorder.trace(), _notes(denoiser))
-
-
-def _keeping(start: Start, rgb: Tensor, sigma: float) -> Tensor:
-    """The picture that was made, with the one that it started from where the mask keeps that."""
-    if start.picture is None or start.mask is None or sigma > 0:
-        return rgb
-    return start.picture.where(start.mask.movedim(1, -1) == 0, rgb)
+    return Drawn(start.keeping(rgb, plan.sigmas[-1]), alpha, wire, recorder.trace(), _notes(denoiser))
 
 
 def _notes(denoiser: ModelDenoiser) -> list[str]:
     return [] if denoiser.vae else ["image: a rough view of the latent; wire a vae for the picture itself"]
 
 
-def _start_of(denoiser: ModelDenoiser, order: Order) -> Start:
-    import torch
-
+def _canvas(denoiser: ModelDenoiser) -> Canvas:
     facts, models = denoiser.facts, current().models
-    if order.latent is not None:
-        if order.image is not None:
-            raise ValueError("image and latent are both wired: a run starts from one of them")
-        samples = models.fitted(denoiser.model, {**order.latent, "samples": wires.latent_in(order.latent)})
-        if samples.shape[1] != facts.channels:
-            raise ValueError(f"this MODEL works on {facts.channels} channels, and the LATENT has {samples.shape[1]}")
-        indices, batch = wires.indices_in(order.latent), samples.shape[0]
-        if order.mask is None:
-            return Start(samples, indices, masks_of(batch, order.latent.get("noise_mask")))
-        size = tuple(side * facts.downscale for side in samples.shape[-2:])
-        return Start(samples, indices, mask_for(batch, size, order.mask))
-    if order.image is not None:
-        if denoiser.vae is None:
-            raise ValueError("to rework a picture with a MODEL wire a vae, here or into From Model")
-        rgb = repeated(wires.image_in(order.image)[0], order.batch)
-        size = _size(order, facts.downscale, *(side - side % facts.downscale for side in rgb.shape[1:3]))
-        rgb = cover(rgb.movedim(-1, 1), size, enlarge="bicubic").movedim(1, -1).clamp(0, 1)
-        samples = models.encode(denoiser.vae, rgb)
-        if samples.shape[1] != facts.channels:
-            made = samples.shape[1]
-            raise ValueError(f"this MODEL works on {facts.channels} channels, and this VAE makes {made}: wire its own")
-        return Start(samples, mask=mask_for(len(rgb), size, order.mask), picture=rgb)
-    refuse_a_lonely(order.mask)
-    height, width = _size(order, facts.downscale, facts.side, facts.side)
-    return Start(torch.zeros(order.batch, facts.channels, height // facts.downscale, width // facts.downscale))
-
-
-def _size(order: Order, multiple: int, own_height: int, own_width: int) -> tuple[int, int]:
-    height, width = order.height or own_height, order.width or own_width
-    if height % multiple or width % multiple or not (height and width):
-        raise ValueError(f"this MODEL takes sizes that are multiples of {multiple}, not {width}×{height}")
-    return height, width
+    return Canvas(
+        facts.channels,
+        facts.downscale,
+        (facts.side, facts.side),
+        partial(models.fitted, denoiser.model),
+        None if denoiser.vae is None else partial(models.encode, denoiser.vae),
+    )

@@ -2,41 +2,88 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import wires
+from .conditions import check_prompts, conditioning_in
 from .host import current
 from .order import Drawn, Order
 from .preview import watch
 from .start import start_noise, start_of
+from .start_latent import Canvas, latent_start
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..models.denoising.denoiser import Denoiser
 
 
 def draw_with_net(denoiser: Denoiser, order: Order) -> Drawn:
     """Raises ValueError for inputs that do not fit the denoiser."""
-    from ..models import Recorder, pixels, sample
+    return _draw_pixels(denoiser, order) if denoiser.latents is None else _draw_latents(denoiser, order)
 
-    plan, batch = order.plan, order.batch
-    positive, notes = wires.conditioning_in(order.positive, denoiser)
-    negative, more = wires.conditioning_in(order.negative, denoiser)
-    notes += more
+
+def _draw_pixels(denoiser: Denoiser, order: Order) -> Drawn:
+    start, indices, mask = start_of(
+        denoiser, order.image, order.latent, order.mask, order.batch, order.width, order.height
+    )
+    shape = (denoiser.shape[0], order.height or denoiser.shape[1], order.width or denoiser.shape[2])
+    batch, shape = (order.batch, shape) if start is None else (start.shape[0], tuple(start.shape[1:]))
+    state, trace, notes = _walk(denoiser, order, batch, shape, start, indices, mask)
     if order.vae is not None:
         notes.append("vae: not used, this denoiser draws pixels")
+    x0 = (state / denoiser.space.alpha(order.plan.sigmas[-1])).cpu()
+    latent = {"samples": x0, **({} if indices is None else {"batch_index": indices})}
+    return Drawn(*denoiser.pictures(x0), latent, trace, notes)
 
-    start, indices, mask = start_of(denoiser, order.image, order.latent, order.mask, batch, order.width, order.height)
-    batch = batch if start is None else start.shape[0]
-    shape = (denoiser.shape[0], order.height or denoiser.shape[1], order.width or denoiser.shape[2])
-    shape = shape if start is None else tuple(start.shape[1:])
+
+def _draw_latents(denoiser: Denoiser, order: Order) -> Drawn:
+    from torch.nn.functional import interpolate
+
+    if order.vae is not None:
+        denoiser = denoiser.with_autoencoder(HostAutoencoder(order.vae))
+    _bring_autoencoder(denoiser)
+    latents, plan = denoiser.latents, order.plan
+    start = latent_start(order, _canvas(denoiser))
+    batch, shape = start.latent.shape[0], tuple(start.latent.shape[1:])
+    from_nothing = start.mask is None and not start.latent.any()
+    image = None if from_nothing else latents.from_wire(start.latent.float())
+    mask = None if start.mask is None else interpolate(start.mask, shape[1:], mode="bilinear")
+    state, trace, notes = _walk(denoiser, order, batch, shape, image, start.indices, mask)
+    x0 = (state / denoiser.space.alpha(plan.sigmas[-1])).cpu()
+    kept = {name: value for name, value in (order.latent or {}).items() if name == "noise_mask"}
+    wire = {**kept, "samples": latents.to_wire(x0)}
+    wire |= {} if start.indices is None else {"batch_index": start.indices}
+    _bring_autoencoder(denoiser)
+    rgb, alpha = denoiser.pictures(x0)
+    if denoiser.autoencoder is None:
+        rgb = interpolate(rgb.movedim(-1, 1), scale_factor=latents.downscale, mode="bilinear").movedim(1, -1)
+        alpha = rgb.new_ones(rgb.shape[:-1])
+        notes.append("image: a rough view of the latent; wire a vae, or load the denoiser with an autoencoder")
+    return Drawn(start.keeping(rgb, plan.sigmas[-1]), alpha, wire, trace, notes)
+
+
+def _walk(
+    denoiser: Denoiser,
+    order: Order,
+    batch: int,
+    shape: tuple[int, ...],
+    start: Tensor | None,
+    indices: list[int] | None,
+    mask: Tensor | None,
+) -> tuple[Tensor, Any, list[str]]:
+    """The state at the end of the plan, the trace, and notes for the report."""
+    from ..models import Recorder, sample
+
+    plan = order.plan
     denoiser.check_shape((batch, *shape))
+    if "tokens" in denoiser.conditions:
+        check_prompts(order.positive, order.negative, order.guidance != 1 or plan.asks_for_negatives)
+    positive, notes = conditioning_in(order.positive, denoiser, shape[1:])
+    negative, more = conditioning_in(order.negative, denoiser, shape[1:])
     noise = None if order.noise is None else start_noise(order.noise, batch, shape, indices)
-
     guide = denoiser.guidance.guide
     current().load(*([denoiser] if guide is None else [denoiser, guide]))
-    decode = partial(pixels.decode, channels=denoiser.channels)
-    recorder = Recorder(plan, decode)
+    recorder = Recorder(plan, denoiser.pictures)
     state = sample(
         denoiser,
         plan.sigmas,
@@ -52,8 +99,35 @@ def draw_with_net(denoiser: Denoiser, order: Order) -> Drawn:
         image=start,
         mask=mask,
         recorder=recorder,
-        **watch(plan.evaluations, decode),
+        **watch(plan.evaluations, denoiser.glimpse),
     )
-    x0 = (state / denoiser.space.alpha(plan.sigmas[-1])).cpu()
-    latent = {"samples": x0, **({} if indices is None else {"batch_index": indices})}
-    return Drawn(*decode(x0), latent, recorder.trace(), notes)
+    return state, recorder.trace(), [*notes, *more]
+
+
+def _bring_autoencoder(denoiser: Denoiser) -> None:
+    if denoiser.autoencoder is not None and not isinstance(denoiser.autoencoder, HostAutoencoder):
+        current().load(denoiser.autoencoder)
+
+
+class HostAutoencoder(NamedTuple):
+    """A VAE of the host's, as an autoencoder of ours."""
+
+    vae: Any
+
+    def encode(self, rgb: Tensor) -> Tensor:
+        return current().models.encode(self.vae, rgb)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return current().models.decode(self.vae, latent)
+
+
+def _canvas(denoiser: Denoiser) -> Canvas:
+    channels, downscale, own = denoiser.shape[0], denoiser.latents.downscale, denoiser.autoencoder
+
+    def fitted(latent: dict[str, Any]) -> Tensor:
+        samples = latent["samples"]
+        wrong = samples.shape[1] != channels and not samples.any()
+        return samples.new_zeros(len(samples), channels, *samples.shape[2:]) if wrong else samples
+
+    size = (denoiser.shape[1] * downscale, denoiser.shape[2] * downscale)
+    return Canvas(channels, downscale, size, fitted, None if own is None else own.encode)

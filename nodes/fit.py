@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..models.sampling.solver import SOLVERS
 from . import wires
+from .conditions import check_prompts, conditioning_in
 from .fit_kept import Kept
 from .host import current
-from .model import ModelDenoiser, check_prompts
+from .model import ModelDenoiser
 from .solver import Choice, as_sampler_function
 
 if TYPE_CHECKING:
@@ -181,14 +182,14 @@ def _of_net(denoiser, question: dict, positive: Any, negative: Any, latent: Any)
         raise ValueError("latent: for a MODEL only, this denoiser is fitted at its own size")
     guide = denoiser.guidance.guide
     current().load(*([denoiser] if guide is None else [denoiser, guide]))
-    conds, _ = wires.conditioning_in(positive, denoiser)
+    conds, _ = conditioning_in(positive, denoiser, denoiser.shape[1:])
     if positive is None and denoiser.vocabulary is not None:
         prompts = question["prompts"] or denoiser.vocabulary.random_prompts(RANDOM_PROMPTS, question["seed"])
         conds = [denoiser.prompt(text) for text in prompts]
     train, unseen = fit.of_denoiser(
         denoiser,
         conds,
-        negative=wires.conditioning_in(negative, denoiser)[0],
+        negative=conditioning_in(negative, denoiser, denoiser.shape[1:])[0],
         guidance=question["guidance"][0],
         trajectories=question["trajectories"],
         seed=question["seed"],

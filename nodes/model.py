@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import wires
 from .host import current
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ class ModelDenoiser:
     facts: Facts
     guidance: Guidance
 
-    vocabulary = None
+    vocabulary = labels = None
 
     @property
     def space(self) -> Space:
@@ -68,17 +67,6 @@ class ModelDenoiser:
 
 def _opaque(rgb: Tensor) -> tuple[Tensor, Tensor]:
     return rgb, rgb.new_ones(rgb.shape[:-1])
-
-
-def check_prompts(positive: Any, negative: Any, needs_negative: bool) -> None:
-    """Raises ValueError for CONDITIONING that a MODEL cannot be guided by."""
-    if positive is None:
-        raise ValueError("a MODEL draws by a prompt: wire positive, of CLIPTextEncode for instance")
-    if negative is None and needs_negative:
-        raise ValueError("guidance pulls away from negative: wire it, or set guidance to 1 and take no CFG++ solver")
-    for name, conditioning in (("positive", positive), ("negative", negative)):
-        if any(wires.VOCABULARY in extras for _, extras in conditioning or ()):
-            raise ValueError(f"{name} was made by Prompt (Varifold), which a MODEL does not read: take CLIPTextEncode")
 
 
 class VarifoldFromModel:

@@ -7,12 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models.denoising.denoiser import Denoiser
-
-VOCABULARY = "varifold_vocabulary"
-NOTES = "varifold_notes"
-_HARMLESS = {VOCABULARY, NOTES, "pooled_output"}
-
 
 def sigmas_in(sigmas: Tensor) -> list[float]:
     """SIGMAS, on any device, as floats."""
@@ -69,37 +63,3 @@ def indices_in(latent: dict[str, Any]) -> list[int] | None:
     if len(indices) != batch:
         raise ValueError(f"this LATENT has {batch} pictures and {len(indices)} numbers in batch_index: one each")
     return [int(index) for index in indices]
-
-
-def vocabulary_of(denoiser: Denoiser) -> str:
-    """What tells a denoiser's words from those of any other: its vocabulary and its weights."""
-    return f"{denoiser.vocabulary.hash}-{denoiser.identity}"
-
-
-def conditioning_out(cond: dict[str, Tensor], vocabulary: str, notes: list[str]) -> list:
-    """Words as a CONDITIONING, so that ComfyUI's Concat, Average and Combine work on it."""
-    return [[cond["words"].float().cpu(), {VOCABULARY: vocabulary, NOTES: notes}]]
-
-
-def conditioning_in(conditioning: list | None, denoiser: Denoiser) -> tuple[list, list[str]]:
-    """CONDITIONING -> conditions whose predictions are to be averaged, and notes for the report.
-
-    Raises ValueError for one of another vocabulary or text encoder, and for areas, masks, hooks and the like.
-    """
-    if conditioning is None:
-        return [None], []
-    if denoiser.vocabulary is None:
-        raise ValueError("this denoiser takes no prompt: unplug positive and negative")
-    conds, notes = [], []
-    for words, extras in conditioning:
-        if extras.get(VOCABULARY) != vocabulary_of(denoiser):
-            raise ValueError(
-                "this CONDITIONING was not made for this denoiser: make it with Prompt (Varifold), "
-                "wired to the same denoiser"
-            )
-        foreign = sorted(name for name, value in extras.items() if name not in _HARMLESS and value is not None)
-        if foreign:
-            raise ValueError(f"this denoiser cannot follow a CONDITIONING with {', '.join(foreign)}: prompts only")
-        conds.append({"words": words.detach().clone()})
-        notes += extras.get(NOTES, [])
-    return conds, notes

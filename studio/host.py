@@ -6,15 +6,18 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import Cancelled
+from .memory import Memory
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from ..models.denoising.autoencoder import Autoencoder
     from ..models.denoising.denoiser import Denoiser
     from ..nodes.host import Models
 
@@ -70,18 +73,28 @@ class StudioHost:
     def denoiser_files(self) -> dict[str, str]:
         return safetensors_in(models_folder())
 
+    def autoencoder_files(self) -> dict[str, str]:
+        return safetensors_in(models_folder())
+
+    def lora_files(self) -> dict[str, str]:
+        return safetensors_in(models_folder())
+
     def cache_folder(self) -> Path:
         return Path(os.environ.get("VARIFOLD_CACHE") or Path.home() / ".cache/varifold/fits")
 
-    def adopt(self, denoiser: Denoiser) -> None:
-        """Nothing to do: there is no one here to evict it for."""
+    def adopt(self, loaded: Denoiser | Autoencoder) -> None:
+        """Nothing to do: `load` knows all that it brought."""
 
-    def load(self, *denoisers: Denoiser) -> None:
+    def load(self, *adopted: Denoiser | Autoencoder) -> None:
+        self.memory.bring(*(each.net for each in adopted))
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What of the weights lies on `device()`."""
         import torch
 
-        with torch.inference_mode(False):
-            for denoiser in denoisers:
-                denoiser.net.to(self.device())
+        device = self.device()
+        return Memory(device, lambda: torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0)
 
     @property
     def models(self) -> Models:

@@ -22,6 +22,7 @@ class StubNet(nn.Module):
     """A net that issues no operation: it answers with a tensor that it has."""
 
     multiple = 1
+    conditions = paddable = ("words",)
 
     def __init__(self, dtype: torch.dtype = torch.float32, batch: int = 2):
         super().__init__()
@@ -30,7 +31,10 @@ class StubNet(nn.Module):
     def embed(self, c_noise, cond):
         return c_noise[:, None]
 
-    def forward(self, x, embedding):
+    def context(self, cond):
+        return []
+
+    def forward(self, x, embedding, context=()):
         return self.answer
 
 

@@ -31,6 +31,7 @@ class CountingNet(nn.Module):
     """Answers with what its condition says, and remembers the batch of each call."""
 
     multiple = 2
+    conditions = paddable = ("say",)
 
     def __init__(self):
         super().__init__()
@@ -43,7 +44,10 @@ class CountingNet(nn.Module):
         say = torch.zeros(len(c_noise), 1) if cond is None else cond["say"].float()
         return say.expand(len(c_noise), -1)
 
-    def forward(self, x, embedding):
+    def context(self, cond):
+        return []
+
+    def forward(self, x, embedding, context):
         self.batches.append(len(x))
         return embedding.view(-1, 1, 1, 1).expand_as(x)
 

@@ -209,7 +209,7 @@ def respecified(valid, path, **changes):
         ({"version": 2}, "update Varifold"),
         ({"version": "1"}, "version"),
         ({"version": None}, "lacks version"),
-        ({"architecture": "dit"}, "unknown architecture"),
+        ({"architecture": "perceptron"}, "unknown architecture"),
         ({"architecture": 3}, "architecture"),
         ({"config": []}, "config"),
         ({"config": {**asdict(CONFIG), "depth": 3}}, "depth"),
@@ -355,8 +355,9 @@ def test_nan_weights_are_refused(valid, tmp_path):
 @pytest.mark.parametrize(
     ("name", "family"),
     [
-        ("model.diffusion_model.input_blocks.0.0.weight", "Stable Diffusion checkpoint"),
-        ("model.diffusion_model.double_blocks.0.img_attn.qkv.weight", "Flux"),
+        ("model.diffusion_model.input_blocks.0.0.weight", "a diffusion model"),
+        ("model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", "Stable Diffusion 3"),
+        ("first_stage_model.decoder.conv_out.bias", "an autoencoder"),
         ("lora_unet_mid_block.alpha", "LoRA"),
         ("anything", "do not tell"),
     ],
@@ -364,7 +365,7 @@ def test_nan_weights_are_refused(valid, tmp_path):
 def test_other_families_are_named_and_refused(name, family, tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({name: torch.zeros(2)}, path)
-    with pytest.raises(CheckpointError, match=f"{family}.*reads only: Varifold checkpoint"):
+    with pytest.raises(CheckpointError, match=f"{family}.*what is read: Varifold checkpoint"):
         load_denoiser(path)
 
 

@@ -104,7 +104,10 @@ class Guess:
         self.labels, self.cond = c_noise, cond
         return c_noise[:, None]
 
-    def __call__(self, x, embedding):
+    def context(self, cond):
+        return []
+
+    def __call__(self, x, embedding, context=()):
         return torch.tanh(x) * embedding.view(-1, 1, 1, 1) + 0.1
 
 
@@ -142,7 +145,7 @@ def test_the_loss_of_an_ideal_net_is_zero(name):
     sigma, noise = 0.4, double(1, 2, 4, 4, seed=1)
 
     class Ideal(Guess):
-        def __call__(self, x, embedding):
+        def __call__(self, x, embedding, context=()):
             return ideal(name, picture, x / precondition.scalars(sigma).input, sigma)
 
     assert loss(precondition, Ideal(), picture, noise, torch.tensor([sigma], dtype=torch.float64), None).item() < 1e-24

@@ -1,28 +1,41 @@
 """Which family a checkpoint belongs to: the layouts that can be read, and hints for the rest."""
 
-from . import varifold_layout
+from . import (
+    dit_diffusers_layout,
+    dit_layout,
+    flux_diffusers_layout,
+    flux_layout,
+    sd_diffusers_layout,
+    sd_layout,
+    varifold_layout,
+)
 from .header import Header
 from .layout import Match
 
-LAYOUTS = {varifold_layout.FAMILY: varifold_layout.match}
+LAYOUTS = {
+    varifold_layout.FAMILY: varifold_layout.match,
+    sd_layout.FAMILY: sd_layout.match,
+    sd_diffusers_layout.FAMILY: sd_diffusers_layout.match,
+    dit_layout.FAMILY: dit_layout.match,
+    dit_diffusers_layout.FAMILY: dit_diffusers_layout.match,
+    flux_layout.FAMILY: flux_layout.match,
+    flux_diffusers_layout.FAMILY: flux_diffusers_layout.match,
+}
 
-OTHER_LOADER = "load and sample it with ComfyUI's own nodes; Solver (Varifold) works in SamplerCustom"
+OTHER_LOADER = "load it with ComfyUI's own nodes and wire it into From Model (Varifold)"
+AUTOENCODER = "choose it as Load Denoiser's autoencoder, or load it with ComfyUI's VAE loader"
 # (what the names of its tensors hold, what it seems to be, what to do), the first that fits
 FOREIGN = (
-    ("lora_", "a LoRA, not a whole model", "apply it with ComfyUI's LoRA loader"),
-    (".lora_A.", "a LoRA, not a whole model", "apply it with ComfyUI's LoRA loader"),
-    ("conditioner.embedders.", "a Stable Diffusion XL checkpoint", OTHER_LOADER),
-    ("model.diffusion_model.joint_blocks.", "a Stable Diffusion 3 checkpoint", OTHER_LOADER),
-    ("model.diffusion_model.double_blocks.", "a Flux checkpoint", OTHER_LOADER),
-    ("model.diffusion_model.", "a Stable Diffusion checkpoint", OTHER_LOADER),
-    ("joint_blocks.", "the diffusion model of Stable Diffusion 3", OTHER_LOADER),
-    ("double_blocks.", "the diffusion model of Flux", OTHER_LOADER),
+    ("lora_", "a LoRA, not a whole model", "choose it in LoRA (Varifold), behind Load Denoiser"),
+    (".lora_A.", "a LoRA, not a whole model", "choose it in LoRA (Varifold), behind Load Denoiser"),
+    ("joint_blocks.", "a Stable Diffusion 3 checkpoint", OTHER_LOADER),
+    ("model.diffusion_model.", "a diffusion model of a family that is not read", OTHER_LOADER),
     ("control_model.", "a ControlNet", "load it with ComfyUI's ControlNet loader"),
-    ("first_stage_model.", "an autoencoder (VAE)", "load it with ComfyUI's VAE loader"),
-    ("decoder.conv_in.", "an autoencoder (VAE)", "load it with ComfyUI's VAE loader"),
+    ("first_stage_model.", "an autoencoder (VAE)", AUTOENCODER),
+    ("decoder.conv_in.", "an autoencoder (VAE)", AUTOENCODER),
     ("text_model.encoder.", "a CLIP text encoder", "load it with ComfyUI's CLIP loader"),
-    ("down_blocks.", "a U-Net of the diffusers library", OTHER_LOADER),
-    ("transformer_blocks.", "a transformer of the diffusers library", OTHER_LOADER),
+    ("down_blocks.", "a U-Net of the diffusers library, of a kind that is not read", OTHER_LOADER),
+    ("transformer_blocks.", "a transformer of the diffusers library, of a kind that is not read", OTHER_LOADER),
 )
 
 
@@ -35,4 +48,4 @@ def recognise(header: Header) -> Match:
         ((what, remedy) for part, what, remedy in FOREIGN if any(part in name for name in header.tensors)),
         ("a file whose family its tensors' names do not tell", "choose another file"),
     )
-    raise ValueError(f"it seems to be {seems}; this loader reads only: {', '.join(LAYOUTS)}. Instead {remedy}")
+    raise ValueError(f"it seems to be {seems}; what is read: {', '.join(LAYOUTS)}. Instead {remedy}")

@@ -14,6 +14,7 @@ from .errors import CheckpointError, quote
 from .file import readable, regular_file
 
 MAX_HEADER = 16_000_000  # bytes; that of a net of ten thousand tensors has one million
+MAX_TENSORS = 50_000
 MAX_RANK = 16
 MAX_ELEMENTS = 2**60
 
@@ -122,6 +123,8 @@ def _parse(data: bytes, payload: int) -> Header:
     metadata = entries.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _Damaged("its __metadata__ is not a table of texts")
+    if len(entries) > MAX_TENSORS:
+        raise _Damaged(f"its header lists {len(entries)} tensors, the limit is {MAX_TENSORS}")
     tensors = {name: _tensor(name, entry) for name, entry in entries.items()}
 
     end = 0

@@ -4,28 +4,33 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from ..nets import build
+from ..denoising.latents import LATENTS
+from .account import account, unused
+from .autoencoder import autoencoder_in
+from .autoencoder_layout import AutoencoderMatch
 from .errors import CheckpointError, quote
 from .families import recognise
 from .file import EMBEDDED
 from .header import Header, read_header
-from .layout import Match
-
-WEIGHT_DTYPES = {"F16", "BF16", "F32", "F64"}
+from .layout import Match, Source
+from .unfilled import unfilled
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`net` is on the meta device, `keys` maps its names to the file's, `unused` are the file's other tensors."""
+    """`net` is on the meta device, `sources` say where its tensors are; `autoencoder` is that of a full checkpoint.
+
+    `unused` are the file's tensors that neither of them needs.
+    """
 
     path: Path
     header: Header
     match: Match
     net: nn.Module
-    keys: dict[str, str]
+    sources: dict[str, Source]
+    autoencoder: AutoencoderMatch | None
     unused: tuple[str, ...]
 
 
@@ -39,27 +44,14 @@ def inspect(path: str | os.PathLike | None = None) -> Checkpoint:
     path = Path(path)
     try:
         match = recognise(header)
-        with torch.device("meta"):
-            net = build(match.spec.architecture, match.spec.config)
-        return _account(path, header, match, net)
+        net = unfilled(header, match.spec.architecture, match.spec.config)
+        sources = account(header, match.source, net)
+        channels, *sides = match.spec.shape
+        if channels != net.config.in_channels or any(side % net.multiple for side in sides):
+            raise ValueError(f"its net cannot draw pictures of shape {quote(str(match.spec.shape))}")
+        own = autoencoder_in(header) if match.spec.channels in LATENTS else None
+        unread = unused(header, [*sources.values(), Source(tuple(match.spare))])
+        unread = tuple(name for name in unread if own is None or not own.owns(name))
+        return Checkpoint(path, header, match, net, sources, own, unread)
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be used: {error}") from None
-
-
-def _account(path: Path, header: Header, match: Match, net: nn.Module) -> Checkpoint:
-    wanted = net.state_dict()
-    missing = [name for name in wanted if match.keys.get(name) not in header.tensors]
-    if missing:
-        raise ValueError(f"{len(missing)} tensors are missing, the first is {missing[0]}. Save or download it again")
-    keys = {name: match.keys[name] for name in wanted}
-    for name, key in keys.items():
-        info = header.tensors[key]
-        if info.shape != tuple(wanted[name].shape):
-            raise ValueError(f"tensor {key} has shape {list(info.shape)}, its config needs {list(wanted[name].shape)}")
-        if info.dtype not in WEIGHT_DTYPES:
-            raise ValueError(f"tensor {key} has dtype {info.dtype}, weights need {', '.join(sorted(WEIGHT_DTYPES))}")
-    channels, *sides = match.spec.shape
-    if channels != net.config.in_channels or any(side % net.multiple for side in sides):
-        raise ValueError(f"its net cannot draw pictures of shape {quote(str(match.spec.shape))}")
-    unused = tuple(sorted(set(header.tensors) - set(keys.values())))
-    return Checkpoint(path, header, match, net, keys, unused)

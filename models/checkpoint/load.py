@@ -5,19 +5,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
+from ..denoising.autoencoder import Autoencoder
 from ..denoising.denoiser import Denoiser
+from ..denoising.latents import LATENTS
 from ..denoising.precondition import PRECONDITIONS, Precondition
+from ..denoising.timesteps import nearest
 from ..denoising.vocabulary import Vocabulary
+from .autoencoder import load_autoencoder
 from .errors import CheckpointError
 from .file import identity
 from .inspect import Checkpoint, inspect
 from .spec import KEY, Spec
+from .unfilled import unfilled
+from .weights import DTYPES, fill
 
-DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
+SMALL = 100_000_000  # parameters
 
 
 # ComfyUI calls nodes in inference mode, and tensors made there could never be trained or patched.
@@ -28,20 +34,24 @@ def load_denoiser(
     dtype: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
     prediction: str = "auto",
+    autoencoder: str | os.PathLike | None = None,
 ) -> Denoiser:
     """The denoiser in a .safetensors file; without a path the embedded one, which draws pixel art.
 
     `dtype` is what the net computes in: float16, bfloat16, float32 (the default) or float64, whatever the file holds.
-    `prediction` "auto" believes the file; "edm", "eps", "v", "x0" or "flow" overrule it. Raises CheckpointError.
+    `prediction` "auto" believes the file; "edm", "eps", "v", "x0" or "flow" overrule it.
+    A denoiser of latents brings the autoencoder of its file, or that of another `autoencoder` file: its latents become
+    pictures by it. Raises CheckpointError.
     """
+    checkpoint = inspect(path)
     dtype = DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype or torch.float32
     if dtype not in DTYPES.values():
         raise CheckpointError(f"a denoiser computes in {', '.join(DTYPES)}; not in {dtype}")
-    checkpoint = inspect(path)
     spec = chosen_spec(checkpoint, prediction)
     net = checkpoint.net
-    net.load_state_dict(_weights(checkpoint, dtype, torch.device(device)), assign=True)
-    net.eval().requires_grad_(False)
+    if spec.config != checkpoint.match.spec.config:  # another reading of the same tensors
+        net = unfilled(checkpoint.header, spec.architecture, spec.config)
+    fill(net, checkpoint.path, checkpoint.header, checkpoint.sources, dtype, torch.device(device))
     return Denoiser(
         net,
         precondition(spec),
@@ -51,14 +61,43 @@ def load_denoiser(
         vocabulary=Vocabulary(spec.vocabulary) if spec.vocabulary else None,
         spec=spec,
         identity=identity(checkpoint.path),
+        autoencoder=_autoencoder(checkpoint, autoencoder, dtype, device),
     )
 
 
+def natural_dtype(checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
+    """What a net is best run in: float32 on the CPU and where it is small, else what the file holds (fp8: bfloat16)."""
+    held = checkpoint.header.tensors[next(iter(checkpoint.sources.values())).keys[0]].dtype
+    if device.type == "cpu" or sum(tensor.numel() for tensor in checkpoint.net.state_dict().values()) < SMALL:
+        return torch.float32
+    return {"F16": torch.float16, "F32": torch.float32, "F64": torch.float32}.get(held, torch.bfloat16)
+
+
+def _autoencoder(
+    checkpoint: Checkpoint, path: str | os.PathLike | None, dtype: torch.dtype, device: torch.device | str
+) -> Autoencoder | None:
+    if checkpoint.match.spec.channels not in LATENTS or (path is None and checkpoint.autoencoder is None):
+        return None
+    # Those of Stable Diffusion overflow in half precision.
+    dtype = torch.float32 if dtype == torch.float16 else dtype
+    path = path or checkpoint.path
+    found = load_autoencoder(path, dtype=dtype, device=device, latents=checkpoint.match.spec.channels)
+    if found.channels != checkpoint.match.spec.shape[0]:
+        raise CheckpointError(
+            f"{path} makes latents of {found.channels} channels, and {checkpoint.path.name} works on "
+            f"{checkpoint.match.spec.shape[0]}: choose the autoencoder of its family"
+        )
+    return found
+
+
 def chosen_spec(checkpoint: Checkpoint, prediction: str) -> Spec:
-    """The file's Spec, with the prediction that the user names instead of the file's unless that is "auto"."""
+    """The file's Spec, or another reading of it with the prediction that the user names, unless that is "auto"."""
     spec = checkpoint.match.spec
-    if prediction == "auto":
+    if prediction in ("auto", spec.prediction):
         return spec
+    for other in checkpoint.match.others:
+        if other.prediction == prediction:
+            return other
     space = PRECONDITIONS[prediction]().space.name if prediction in PRECONDITIONS else spec.space
     if space != spec.space:
         raise CheckpointError(
@@ -74,25 +113,9 @@ def chosen_spec(checkpoint: Checkpoint, prediction: str) -> Spec:
 def precondition(spec: Spec) -> Precondition:
     """The Precondition that a Spec names."""
     make = PRECONDITIONS[spec.prediction]
-    return make(spec.sigma_data) if spec.prediction == "edm" else make()
-
-
-def _weights(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
-    weights = {}
-    try:
-        with safe_open(checkpoint.path, framework="pt") as file:
-            for name, key in checkpoint.keys.items():
-                tensor = file.get_tensor(key)
-                layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
-                # A copy even where the dtype fits: the file's own tensors are its mapped pages, and files change.
-                weights[name] = tensor.to(device, dtype, copy=True, memory_format=layout)
-                if not weights[name].isfinite().all():
-                    raise CheckpointError(
-                        f"{checkpoint.path}: tensor {key} has NaN or infinity in {dtype}: try float32, or another file"
-                    )
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{checkpoint.path} cannot be read ({error}): download or save it again") from None
-    return weights
+    if spec.prediction == "edm":
+        return make(spec.sigma_data)
+    return make(nearest(spec.betas)) if spec.betas else make()
 
 
 def save_denoiser(

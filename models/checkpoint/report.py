@@ -2,17 +2,20 @@
 
 import os
 import textwrap
+from collections.abc import Iterable
 
 from torch import nn
 
 from ..denoising.denoiser import Denoiser
-from .errors import CheckpointError
+from ..denoising.latents import LATENTS
+from .errors import CheckpointError, quote
 from .file import identity
 from .inspect import Checkpoint, inspect
 from .load import chosen_spec
 from .spec import Spec
 
-SHOWN = 20  # unused tensors named one by one
+TEXT = ("cond_stage_model.", "conditioner.", "text_encoders.")
+SHOWN = 20  # names told one by one
 
 
 def report(source: str | os.PathLike | Denoiser | None = None, prediction: str = "auto") -> str:
@@ -28,19 +31,22 @@ def report(source: str | os.PathLike | Denoiser | None = None, prediction: str =
         return "\n".join([*lines, f"sha256: {source.identity}"])
     checkpoint = inspect(source)
     spec, said = chosen_spec(checkpoint, prediction), checkpoint.match.spec.prediction
-    why = "as the file says" if prediction == "auto" else f"chosen by you; the file says {said}"
+    sure = "the file says" if not checkpoint.match.others else "its family mostly has, the file does not tell,"
+    why = f"as {sure}".rstrip(",") if prediction == "auto" else f"chosen by you; {sure} {said}"
     return "\n".join([*_denoiser_lines(spec, checkpoint.net, f"{spec.prediction}, {why}"), *_file_lines(checkpoint)])
 
 
 def _denoiser_lines(spec: Spec, net: nn.Module, prediction: str) -> list[str]:
     channels, height, width = spec.shape
+    scale = LATENTS[spec.channels].downscale if spec.channels in LATENTS else 1
     parameters = sum(parameter.numel() for parameter in net.parameters())
     lines = [
         spec.title or "a denoiser without a title",
         f"net: {spec.architecture}, {parameters:,} parameters",
         f"prediction: {prediction}" + (f" (sigma_data {spec.sigma_data:g})" if spec.prediction == "edm" else ""),
         f"noise: {spec.space}, sigma {spec.sigma_min:g} to {spec.sigma_max:g}",
-        f"pictures: {width}×{height}, {channels} channels ({spec.channels}); sizes in multiples of {net.multiple}",
+        f"pictures: {width * scale}×{height * scale}, {channels} channels ({spec.channels}); "
+        f"sizes in multiples of {net.multiple * scale}",
     ]
     for name, words in (("words", spec.vocabulary[1:]), ("labels", spec.labels)):
         if words:
@@ -55,15 +61,33 @@ def _denoiser_lines(spec: Spec, net: nn.Module, prediction: str) -> list[str]:
 
 def _file_lines(checkpoint: Checkpoint) -> list[str]:
     dtypes = sorted({info.dtype for info in checkpoint.header.tensors.values()})
-    unused = [*checkpoint.unused[:SHOWN], *(["..."] if len(checkpoint.unused) > SHOWN else [])]
-    doubts = list(checkpoint.match.doubts)
+    rest = [name for name in checkpoint.unused if not name.startswith(TEXT)]
+    unused = _first(rest)
+    doubts = [*checkpoint.match.doubts, *(checkpoint.autoencoder.doubts if checkpoint.autoencoder else ())]
     if checkpoint.match.spec.extra:
         doubts.append(
-            f"fields of a newer version were passed over: {', '.join(map(ascii, checkpoint.match.spec.extra))}"
+            f"fields of a newer version were passed over: {', '.join(map(quote, _first(checkpoint.match.spec.extra)))}"
         )
     return [
         f"file: {checkpoint.path.name}, {', '.join(dtypes)}, sha256 {identity(checkpoint.path)}",
         f"family: {checkpoint.match.family}, because {checkpoint.match.proof}",
-        f"unused tensors: {len(checkpoint.unused)}" + (f" ({', '.join(map(ascii, unused))})" if unused else ""),
+        *_parts(checkpoint),
+        f"unused tensors: {len(rest)}" + (f" ({', '.join(map(quote, unused))})" if unused else ""),
         f"ambiguous: {'; '.join(doubts) or 'nothing'}",
     ]
+
+
+def _first(names: Iterable[str]) -> list[str]:
+    names = list(names)
+    return [*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])]
+
+
+def _parts(checkpoint: Checkpoint) -> list[str]:
+    """What a full checkpoint of latent diffusion has beside its net."""
+    if checkpoint.match.spec.channels not in LATENTS:
+        return []
+    own, text = checkpoint.autoencoder, sum(name.startswith(TEXT) for name in checkpoint.unused)
+    lines = [f"autoencoder: {'none in the file' if own is None else f'{own.family}, because {own.proof}'}"]
+    if text:
+        lines.append(f"text encoder: {text} tensors, which ComfyUI's own loaders read")
+    return lines

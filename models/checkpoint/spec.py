@@ -3,8 +3,10 @@
 import json
 from dataclasses import asdict, dataclass, field, fields
 
+from ..denoising.latents import LATENTS
 from ..denoising.precondition import PRECONDITIONS
 from ..denoising.space import SPACES
+from ..denoising.timesteps import TABLES
 from .errors import quote
 
 KEY = "varifold.spec"
@@ -12,10 +14,16 @@ VERSION = 1
 CHANNELS = {
     "rgba": (4, "channels 0-2 are (2·rgb − 1)·alpha, channel 3 is 2·alpha − 1"),
     "rgb": (3, "2·rgb − 1"),
+    **{
+        name: (latents.channels, f"latents of {latents.downscale}×{latents.downscale} pixels, times {latents.scale:g}")
+        for name, latents in LATENTS.items()
+    },
 }
+TABLED = ("eps", "v", "x0")
 MAX_WORDS = 65536
 MAX_SIDE = 16384
 MAX_TEXT = 4096
+MAX_DEPTH = 32
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Spec:
     prediction: what the net's output means, a key of PRECONDITIONS ("edm" needs sigma_data);
     space and sigma_min, sigma_max: where it was trained, see denoising.space;
     shape: (channels, height, width) of the pictures it draws by itself;
+    betas: for a net that was trained at a table of levels and is told their number: a key of TABLES, else "";
     channels: how a tensor becomes a picture, a key of CHANNELS, colours and alpha from 0 to 1;
     vocabulary: words in the order of the net's word table, the first of which means no word;
     extra: fields of newer versions, kept when the spec is saved again.
@@ -45,6 +54,7 @@ class Spec:
     licence: str = ""
     trained_on: str = ""
     version: int = VERSION
+    betas: str = ""
     extra: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -53,7 +63,7 @@ class Spec:
             value = getattr(self, name)
             _require(isinstance(value, (list, tuple)), name, value, "a list")
             object.__setattr__(self, name, tuple(value))
-        for name in ("architecture", "title", "licence", "trained_on"):
+        for name in ("architecture", "title", "licence", "trained_on", "betas"):
             _require(_is_text(getattr(self, name), MAX_TEXT), name, getattr(self, name), "a printable text")
         _require(isinstance(self.config, dict), "config", self.config, "a table")
 
@@ -62,6 +72,9 @@ class Spec:
             _require(isinstance(value, str) and value in table, name, value, f"one of {', '.join(table)}")
         space = PRECONDITIONS[self.prediction]().space
         _require(self.space == space.name, "space", self.space, f"{space.name}, where {self.prediction} lives")
+
+        _require(self.betas in ("", *TABLES), "betas", self.betas, f"empty, or one of {', '.join(TABLES)}")
+        _require(not self.betas or self.prediction in TABLED, "betas", self.betas, f"empty with {self.prediction}")
 
         for name in ("sigma_min", "sigma_max", "sigma_data"):
             _require(_is_number(getattr(self, name)), name, getattr(self, name), "a number above 0 and below 1e6")
@@ -88,6 +101,8 @@ def spec_from_json(text: str) -> Spec:
         raise ValueError(f"{KEY} is not JSON") from None
     if not isinstance(values, dict):
         raise ValueError(f"{KEY} is not a JSON object")
+    if not _is_shallow(values):
+        raise ValueError(f"{KEY} is nested more than {MAX_DEPTH} deep")
     version = values.get("version")
     if type(version) is int and version > VERSION:
         raise ValueError(f"{KEY} is of version {quote(version)}, newer than this Varifold's {VERSION}: update Varifold")
@@ -106,6 +121,14 @@ def _require(condition: bool, name: str, value: object, expected: str) -> None:
 
 def _is_text(value: object, limit: int) -> bool:
     return isinstance(value, str) and len(value) <= limit and all(c.isprintable() or c == "\n" for c in value)
+
+
+def _is_shallow(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        tables = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
+        level = [each for table in tables for each in table]
+    return not level
 
 
 def _is_number(value: object) -> bool:

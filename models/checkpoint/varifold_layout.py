@@ -2,7 +2,7 @@
 
 from .errors import quote
 from .header import Header
-from .layout import Match
+from .layout import Match, Source
 from .spec import KEY, spec_from_json
 
 FAMILY = "Varifold checkpoint"
@@ -16,5 +16,4 @@ def match(header: Header) -> Match | None:
     words = spec.config.get("vocabulary", 1)
     if spec.vocabulary and words != len(spec.vocabulary):
         raise ValueError(f"its vocabulary has {len(spec.vocabulary)} words and its net {quote(words)}")
-    keys = {name: name for name in header.tensors}
-    return Match(FAMILY, spec, keys, f"the file's metadata has {KEY}")
+    return Match(FAMILY, spec, lambda name: Source((name,)), f"the file's metadata has {KEY}")

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from . import pixels
 from .guidance import CFG, Guidance
+from .labels import NO_CLASS, Labels
+from .latents import LATENTS, Latents
 from .precondition import Precondition, Scalars
 from .space import Space
 from .vocabulary import Vocabulary
 
 Cond = dict[str, Tensor] | None
+MOST_KEPT = 2**24  # numbers of embeddings that are repeated for each sample before a run; more of them during it
+CONTEXT_ALONE = ("tokens", "image")  # conditions that no embedding is made of
 
 
 class Denoiser:
-    """The denoiser of a net: x0 = c_skip·x + c_out·net(c_in·x, embed(c_noise, cond)).
+    """The denoiser of a net: x0 = c_skip·x + c_out·net(c_in·x, embed(c_noise, cond), context(cond)).
 
-    The net has `embed(c_noise [N], cond) -> [N, E]` for all that depends on the noise level and the condition alone,
-    `forward(x [N, C, H, W], embedding [N, E])`, and `multiple`, what height and width must be divisible by.
+    The net has `embed(c_noise [N], cond) -> [N, E]` for what depends on the noise level and perhaps the condition,
+    `context(cond) -> list of [N, ...]` for what depends on the condition alone,
+    `forward(x [N, C, H, W], embedding [N, E], context)`, `conditions`, the names of those that it follows, `paddable`,
+    those of them where rows of zeros say nothing, so that prompts of different lengths fit into one call, and
+    `multiple`, what height and width must be divisible by.
+    `autoencoder`, or None, makes pictures of its x0 where that is a latent.
     Denoisers are immutable: `with_...` give changed copies that share the net.
     """
 
@@ -36,6 +47,7 @@ class Denoiser:
         vocabulary: Vocabulary | None = None,
         spec: Any = None,
         identity: str | None = None,
+        autoencoder: Any = None,
     ):
         self.net = net
         self.precondition = precondition
@@ -44,6 +56,7 @@ class Denoiser:
         self.vocabulary = vocabulary
         self.spec = spec
         self.identity = identity
+        self.autoencoder = autoencoder
         self.guidance = CFG
 
     @property
@@ -52,8 +65,18 @@ class Denoiser:
 
     @property
     def channels(self) -> str:
-        """How its tensors become pictures: a name that `pixels.decode` knows."""
+        """How its tensors become pictures: a name that `pixels.decode` knows, or one of LATENTS."""
         return self.spec.channels if self.spec else {3: "rgb", 4: "rgba"}.get(self.shape[0], "latent")
+
+    @property
+    def conditions(self) -> Sequence[str]:
+        """The names of the conditions that it follows."""
+        return self.net.conditions
+
+    @property
+    def latents(self) -> Latents | None:
+        """What x0 is where it is no picture."""
+        return LATENTS.get(self.channels)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -70,12 +93,60 @@ class Denoiser:
         changed.guidance = guidance
         return changed
 
+    def with_autoencoder(self, autoencoder: Any) -> Denoiser:
+        """The same denoiser, whose latents become pictures by another autoencoder."""
+        changed = copy.copy(self)
+        changed.autoencoder = autoencoder
+        return changed
+
+    def with_net(self, net: nn.Module, identity: str | None) -> Denoiser:
+        """The same denoiser with other weights, and what tells them from others'."""
+        changed = copy.copy(self)
+        changed.net, changed.identity = net, identity
+        return changed
+
+    def pictures(self, x0: Tensor) -> tuple[Tensor, Tensor]:
+        """x0 [B, C, H, W] -> straight colours [B, h, w, 3] and alpha [B, h, w]; without an autoencoder as `glimpse`."""
+        if self.latents is None:
+            return pixels.decode(x0, self.channels)
+        if self.autoencoder is None:
+            return self.glimpse(x0)
+        return pixels.opaque(self.autoencoder.decode(self.latents.to_wire(x0)))
+
+    def glimpse(self, x0: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as fast as it can be: of latents a small rough view."""
+        return pixels.decode(x0, self.channels) if self.latents is None else pixels.opaque(self.latents.rough(x0))
+
+    def pure_noise(self, sigma: float) -> float:
+        """How many times unit noise a run starts from.
+
+        At the last level of its table a net has seen states that are of unit spread after c_in, and nothing else.
+        """
+        last = self.spec is not None and self.spec.betas and sigma >= self.sigma_max * (1 - 1e-5)
+        return math.hypot(1.0, sigma) if last else sigma
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        """The classes that it draws by, if it does."""
+        names = self.spec.labels if self.spec else ()
+        return Labels(self.net.config.classes, names) if "label" in self.conditions else None
+
     def prompt(self, text: str, unknown: str = "nearest") -> dict[str, Tensor]:
-        """The condition that says `text`: {"words": [1, W, D]}. `unknown` words: "skip", "nearest" or "error"."""
-        if self.vocabulary is None:
-            raise ValueError("this denoiser knows no words")
-        indices, _ = self.vocabulary.indices(text, unknown)
-        return {"words": self.net.word_embeddings(indices)}
+        """The condition that says `text`: {"words": [1, W, D]} or {"label": [1, D]}.
+
+        What is `unknown` is handled by "skip", "nearest" or "error".
+        """
+        return self.read(text, unknown)[0]
+
+    def read(self, text: str, unknown: str = "nearest") -> tuple[dict[str, Tensor], list[str]]:
+        """The same, and notes on how the text was read. Raises ValueError for a denoiser that reads no text itself."""
+        if self.vocabulary is not None:
+            indices, notes = self.vocabulary.indices(text, unknown)
+            return {"words": self.net.word_embeddings(indices)}, notes
+        if self.labels is not None:
+            index, notes = self.labels.index(text, unknown)
+            return {"label": self.net.label_embeddings([index])[0]}, notes
+        raise ValueError("this denoiser knows no words")
 
     def without_attention(self, cond: Cond) -> Cond:
         """The same condition, for a net whose pixels in the middle look at themselves alone: what pag steers away from.
@@ -124,24 +195,46 @@ class Denoiser:
                 f"try {max(1, round(width / multiple)) * multiple}×{max(1, round(height / multiple)) * multiple}"
             )
 
-    def join(self, conds: Sequence[Cond], batch: int) -> Cond:
-        """One condition for all `conds` in turn, each for `batch` samples: what a single call of the net takes."""
-        names = sorted({name for cond in conds if cond for name in cond})
-        return {name: torch.cat(self._padded(name, conds, batch)) for name in names} or None
+    def complete(self, cond: Cond) -> Cond:
+        """The same condition, its class as the net's own embedding; a picture of no class if it says none."""
+        if self.labels is None:
+            return cond
+        label = (cond or {}).get("label", torch.tensor([NO_CLASS]))
+        if not label.is_floating_point():
+            label = self.net.label_embeddings(label.tolist())[0]
+        return {**(cond or {}), "label": label}
 
-    def _padded(self, name: str, conds: Sequence[Cond], batch: int) -> list[Tensor]:
-        given = [cond[name].to(self.device) for cond in conds if cond and name in cond]
-        like = given[0]
-        width = max(tensor.shape[1] for tensor in given)
+    def join(self, conds: Sequence[Cond], batch: int) -> Cond:
+        """One condition for all `conds` in turn, each for `batch` samples: what a single call of the net takes.
+
+        Raises ValueError for conditions that the net does not follow, and for those that no single call can take.
+        """
+        given = {name: tensor for cond in conds if cond for name, tensor in cond.items()}
+        if strange := sorted(set(given) - set(self.conditions)):
+            follows = ", ".join(self.conditions) or "none"
+            raise ValueError(f"this denoiser cannot follow a condition of {', '.join(strange)}; it follows {follows}")
+        return {name: torch.cat(self._each(name, given[name], conds, batch)) for name in sorted(given)} or None
+
+    def _each(self, name: str, like: Tensor, conds: Sequence[Cond], batch: int) -> list[Tensor]:
+        like = like.to(self.device)
+        padded = name in self.net.paddable
+        width = max(cond[name].shape[1] for cond in conds if cond and name in cond) if padded else None
         parts = []
         for cond in conds:
-            tensor = cond[name].to(like) if cond and name in cond else like.new_zeros(1, 0, *like.shape[2:])
+            if cond and name in cond:
+                tensor = cond[name].to(like)
+            elif padded:
+                tensor = like.new_zeros(1, 0, *like.shape[2:])
+            else:
+                raise ValueError(f"{name} is given for one prompt and not for another: give it for all of them")
             if tensor.shape[0] not in (1, batch):
                 raise ValueError(
                     f"a condition for {tensor.shape[0]} samples met a batch of {batch}: give one for all or one each"
                 )
-            padding = tensor.new_zeros(tensor.shape[0], width - tensor.shape[1], *tensor.shape[2:])
-            parts.append(torch.cat([tensor, padding], 1).expand(batch, width, *like.shape[2:]))
+            if padded:
+                padding = tensor.new_zeros(tensor.shape[0], width - tensor.shape[1], *tensor.shape[2:])
+                tensor = torch.cat([tensor, padding], 1)
+            parts.append(tensor.expand(batch, *tensor.shape[1:]))
         return parts
 
     def __call__(self, x: Tensor, sigma: float | Tensor, cond: Cond = None) -> Tensor:
@@ -149,14 +242,15 @@ class Denoiser:
         self.check_shape(x.shape)
         level = torch.as_tensor(sigma, dtype=torch.float64).reshape(-1)
         label = torch.as_tensor(self.precondition.scalars(level).noise).float().to(x.device)
-        embedding = self.net.embed(label.expand(x.shape[0]), self.join([cond], x.shape[0]))
+        joined = self.join([self.complete(cond)], x.shape[0])
+        embedding = self.net.embed(label.expand(x.shape[0]), joined)
         if isinstance(sigma, Tensor):
             sigma = sigma.view(-1, *[1] * (x.ndim - 1))
-        return self.denoise(x, self.precondition.scalars(sigma), embedding)
+        return self.denoise(x, self.precondition.scalars(sigma), embedding, self.net.context(joined))
 
-    def denoise(self, x: Tensor, c: Scalars, embedding: Tensor) -> Tensor:
-        """x0 from the scalars and the embedding of a noise level."""
-        output = self.net((x * c.input).to(self.dtype), embedding)
+    def denoise(self, x: Tensor, c: Scalars, embedding: Tensor, context: Sequence[Tensor]) -> Tensor:
+        """x0 from the scalars and the embedding of a noise level, and the context of a condition."""
+        output = self.net((x * c.input).to(self.dtype), embedding, context)
         if isinstance(c.out, Tensor):
             return c.skip * x + c.out * output
         return torch.add(x if c.skip == 1 else x * c.skip, output, alpha=c.out)
@@ -168,7 +262,11 @@ class Denoiser:
     def prepare_all(
         self, sigmas: Sequence[float], conds: Sequence[Cond], shape: Sequence[int]
     ) -> Callable[[Tensor, float], Sequence[Tensor]]:
-        """The same for several conditions in one call of the net: (x, sigma) -> the x0 of each."""
+        """The same for several conditions, in one call of the net if it can take them: (x, sigma) -> the x0 of each."""
+        conds = [self.complete(cond) for cond in conds]
+        if not _alike(conds, self.net.paddable):
+            each = [self.prepare(sigmas, cond, shape) for cond in conds]
+            return lambda x, sigma: [D(x, sigma) for D in each]
         prepared, count = Prepared(self, sigmas, conds, shape), len(conds)
         return lambda x, sigma: prepared(torch.cat([x] * count) if count > 1 else x, sigma).chunk(count)
 
@@ -181,18 +279,41 @@ class Prepared:
 
     def __init__(self, denoiser: Denoiser, sigmas: Sequence[float], conds: Sequence[Cond], shape: Sequence[int]):
         denoiser.check_shape(shape)
-        self.denoiser = denoiser
+        self.denoiser, conds = denoiser, [denoiser.complete(cond) for cond in conds]
         levels = sorted({sigma for sigma in sigmas if sigma > 0})
         self.scalars = {sigma: denoiser.precondition.scalars(sigma) for sigma in levels}
         # A condition for all samples is embedded once, and the result repeated, not the work.
         shared = all(tensor.shape[0] == 1 for cond in conds if cond for tensor in cond.values())
         rows, repeats = (1, shape[0]) if shared else (shape[0], 1)
         joined, rows = denoiser.join(conds, rows), len(conds) * rows
+        # Nets take one row for all samples, and at hundreds of megabytes a row that is worth it.
+        repeats = 1 if rows == 1 else repeats
+        context = denoiser.net.context(joined)
+        self.context = [
+            part.expand(shape[0], *part.shape[1:]) if rows == 1 else part.repeat_interleave(repeats, 0)
+            for part in context
+        ]
         labels = torch.tensor([self.scalars[sigma].noise for sigma in levels], device=denoiser.device)
         if joined is not None:
-            joined = {name: t.repeat(len(levels), *[1] * (t.ndim - 1)) for name, t in joined.items()}
-        embeddings = denoiser.net.embed(labels.repeat_interleave(rows), joined).repeat_interleave(repeats, 0)
-        self.embeddings = dict(zip(levels, embeddings.split(rows * repeats), strict=True))
+            joined = {
+                name: part.repeat(len(levels), *[1] * (part.ndim - 1))
+                for name, part in joined.items()
+                if name not in CONTEXT_ALONE
+            }
+        embeddings = denoiser.net.embed(labels.repeat_interleave(rows), joined)
+        self.repeats = repeats if repeats * embeddings.numel() > MOST_KEPT else 1
+        if self.repeats == 1:
+            embeddings = embeddings.repeat_interleave(repeats, 0)
+        self.embeddings = dict(zip(levels, embeddings.split(len(embeddings) // len(levels)), strict=True))
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
-        return self.denoiser.denoise(x, self.scalars[sigma], self.embeddings[sigma])
+        embedding = self.embeddings[sigma]
+        if self.repeats > 1:
+            embedding = embedding.repeat_interleave(self.repeats, 0)
+        return self.denoiser.denoise(x, self.scalars[sigma], embedding, self.context)
+
+
+def _alike(conds: Sequence[Cond], but: Sequence[str]) -> bool:
+    """Whether all have the same parts, of the same shapes but for the batch."""
+    shapes = [{name: part.shape[1:] for name, part in (cond or {}).items() if name not in but} for cond in conds]
+    return all(each == shapes[0] for each in shapes)

@@ -16,14 +16,18 @@ def decode(x0: Tensor, channels: str) -> tuple[Tensor, Tensor]:
     size that `scatter` gives it.
     """
     if channels == "plane":
-        rgb = scatter(x0.flatten(2).mT)
-        return rgb, torch.ones_like(rgb[..., 0])
+        return opaque(scatter(x0.flatten(2).mT))
     x0 = x0.float().movedim(1, -1)
     rgb = ((x0[..., :3] + 1) / 2).clamp(0, 1)
     if channels == "rgb":
-        return rgb, torch.ones_like(rgb[..., 0])
+        return opaque(rgb)
     alpha = (x0[..., 3] > 0).float()
     return rgb * alpha[..., None], alpha
+
+
+def opaque(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Colours [B, H, W, 3] and an alpha [B, H, W] of ones."""
+    return rgb, torch.ones_like(rgb[..., 0])
 
 
 def encode(rgb: Tensor, alpha: Tensor, channels: str) -> Tensor:

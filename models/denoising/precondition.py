@@ -102,5 +102,5 @@ def loss(precondition: Precondition, net: Callable, x0: Tensor, noise: Tensor, s
     s = sigma.view(-1, *[1] * (x0.ndim - 1))
     x = precondition.space.alpha(s) * x0 + s * noise
     c = precondition.scalars(s)
-    output = net(c.input * x, net.embed(torch.as_tensor(c.noise).flatten(), cond))
+    output = net(c.input * x, net.embed(torch.as_tensor(c.noise).flatten(), cond), net.context(cond))
     return (output - precondition.target(x0, x, s)).square().flatten(1).mean(1)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import pixels
 from .guidance import CFG, Guidance
 from .space import VE, Space
 from .strokes import MODES, SHAPES, SPREAD, Stroke
@@ -47,7 +48,8 @@ class Toy:
     channels = "plane"
     shape = (2, 32, 32)
     sigma_min = 0.01
-    vocabulary = None
+    vocabulary = labels = latents = None
+    conditions = ()
 
     @torch.inference_mode(False)
     def __init__(self, shape: str = "moons", modes: int = 2, spread: float = 0.05, space: Space = VE):
@@ -71,6 +73,12 @@ class Toy:
         changed = copy.copy(self)
         changed.guidance = guidance
         return changed
+
+    def pictures(self, x0: Tensor) -> tuple[Tensor, Tensor]:
+        """x0 [B, 2, H, W] -> its points as colours [B, h, w, 3] and alpha [B, h, w]."""
+        return pixels.decode(x0, self.channels)
+
+    glimpse = pictures
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Raise ValueError for a state that is not [B, 2, H, W]."""

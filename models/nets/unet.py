@@ -138,6 +138,7 @@ class Block(nn.Module):
 class UNet(nn.Module):
     """The net F of a denoiser: `net(x, net.embed(c_noise, cond))`. Computes in the dtype of its weights."""
 
+    conditions = paddable = ("words", "alone")
     can_look_nowhere = True
 
     def __init__(self, config: UNetConfig):
@@ -212,7 +213,11 @@ class UNet(nn.Module):
             return emb
         return torch.cat([emb, cond["alone"].to(emb).expand(len(emb), 1)], dim=1)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def context(self, cond: dict[str, Tensor] | None = None) -> list[Tensor]:
+        """Nothing: its words act through `embed`."""
+        return []
+
+    def forward(self, x: Tensor, emb: Tensor, context: Sequence[Tensor] = ()) -> Tensor:
         """x [N,in_channels,H,W], H and W multiples of `multiple`; emb [N or 1, embedding] -> x's shape.
 
         A last column more of emb tells for which samples the pixels in the middle look at themselves alone.

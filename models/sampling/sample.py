@@ -131,7 +131,8 @@ def sample(
         noise = streams(0)
     if x is None:
         warn_of_an_unusual_start(denoiser, sigmas[0], image)
-        x = noise * sigmas[0] if image is None else noised(space, image, sigmas[0], noise)
+        scale = getattr(denoiser, "pure_noise", float)(sigmas[0])
+        x = noise * scale if image is None else torch.add(image * space.alpha(sigmas[0]), noise, alpha=scale)
     levels = [row.sigma for row in plan.rows[:-1]]
     D = guided(
         denoiser,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..denoising.timesteps import BETA_CURVES, LARGEST_DISCRETE_SIGMA, discrete
 from .schedules.drawn import from_points
 from .schedules.flow import flow_shift, flux, flux2, ideogram4, ltxv
 from .schedules.published import align_your_steps, gits, optimal_steps
@@ -24,12 +25,9 @@ from .schedules.ranges import (
 )
 from .schedules.spacing import Schedule
 from .schedules.timesteps import (
-    BETA_CURVES,
-    LARGEST_DISCRETE_SIGMA,
     at_timestep,
     beta,
     ddim_uniform,
-    discrete,
     normal,
     sd_turbo,
     sgm_uniform,

@@ -151,7 +151,7 @@ class _Forward:
     """A net whose forward pass is compiled and whose embedding is not."""
 
     def __init__(self, net: nn.Module, forward: Callable):
-        self.embed, self.forward = net.embed, forward
+        self.embed, self.context, self.forward = net.embed, net.context, forward
 
-    def __call__(self, x: Tensor, emb: Tensor) -> Tensor:
-        return self.forward(x, emb)
+    def __call__(self, x: Tensor, emb: Tensor, context: list[Tensor]) -> Tensor:
+        return self.forward(x, emb, context)

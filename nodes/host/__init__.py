@@ -126,6 +126,9 @@ class Host(Protocol):
     def autoencoder_files(self) -> dict[str, str]:
         """Safetensors files that may hold an autoencoder: name shown to the user -> path."""
 
+    def lora_files(self) -> dict[str, str]:
+        """Safetensors files that may hold a LoRA: name shown to the user -> path."""
+
     def adopt(self, loaded: Denoiser | Autoencoder) -> None:
         """Put what was freshly loaded under the host's management of memory."""
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from ...models.denoising.autoencoder import Autoencoder
     from ...models.denoising.denoiser import Denoiser
 
-FOLDERS = ("varifold", "diffusion_models", "checkpoints")
 PREVIEW_SIDE = 512
 
 
@@ -52,30 +52,40 @@ class ComfyHost:
         return ComfyProgress(total)
 
     def denoiser_files(self) -> dict[str, str]:
-        files = {
-            f"{folder}/{name}": folder_paths.get_full_path(folder, name)
-            for folder in FOLDERS
-            for name in folder_paths.get_filename_list(folder)
-            if name.endswith(".safetensors")
-        }
-        # A link that leads nowhere has a name and no path.
-        return {name: path for name, path in files.items() if path is not None}
+        return _safetensors(("varifold", "diffusion_models", "checkpoints"))
+
+    def autoencoder_files(self) -> dict[str, str]:
+        return _safetensors(("vae", "vae_approx", "varifold", "checkpoints"))
+
+    def lora_files(self) -> dict[str, str]:
+        return _safetensors(("loras",))
 
     def cache_folder(self) -> Path:
         return Path(folder_paths.get_user_directory()) / "varifold"
 
-    def adopt(self, denoiser: Denoiser) -> None:
+    def adopt(self, loaded: Denoiser | Autoencoder) -> None:
         # ComfyUI's cache looks for a `.patcher` on what nodes return, to know what memory it holds.
-        denoiser.patcher = comfy.model_patcher.ModelPatcher(
-            denoiser.net,
+        loaded.patcher = comfy.model_patcher.ModelPatcher(
+            loaded.net,
             load_device=self.device(),
             offload_device=comfy.model_management.unet_offload_device(),
         )
 
-    def load(self, *denoisers: Denoiser) -> None:
+    def load(self, *adopted: Denoiser | Autoencoder) -> None:
         # Plain layers cannot run half loaded: only ComfyUI's own cast their weights on the way.
-        patchers = [denoiser.patcher for denoiser in denoisers]
-        comfy.model_management.load_models_gpu(patchers, force_full_load=True)
+        comfy.model_management.load_models_gpu([each.patcher for each in adopted], force_full_load=True)
 
     def sampler(self, function: Callable) -> comfy.samplers.KSAMPLER:
         return comfy.samplers.KSAMPLER(function)
+
+
+def _safetensors(folders: tuple[str, ...]) -> dict[str, str]:
+    files = {
+        f"{folder}/{name}": folder_paths.get_full_path(folder, name)
+        for folder in folders
+        if folder in folder_paths.folder_names_and_paths
+        for name in folder_paths.get_filename_list(folder)
+        if name.endswith(".safetensors")
+    }
+    # A link that leads nowhere has a name and no path.
+    return {name: path for name, path in files.items() if path is not None}

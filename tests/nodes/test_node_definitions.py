@@ -10,6 +10,11 @@ from varifold import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 CONTRACT = {
     "VarifoldLoadDenoiser": (
         "file:COMBO precision:COMBO prediction:COMBO",
+        "autoencoder:COMBO",
+        "denoiser:VARIFOLD_DENOISER report:STRING",
+    ),
+    "VarifoldLoRA": (
+        "denoiser:VARIFOLD_DENOISER file:COMBO strength:FLOAT",
         "",
         "denoiser:VARIFOLD_DENOISER report:STRING",
     ),
@@ -70,6 +75,8 @@ MENUS = {
     ("VarifoldLoadDenoiser", "file"): ["Varifold pixel art (embedded)"],
     ("VarifoldLoadDenoiser", "precision"): ["auto", "float32", "bfloat16", "float16"],
     ("VarifoldLoadDenoiser", "prediction"): ["auto", "edm", "eps", "v", "x0", "flow"],
+    ("VarifoldLoadDenoiser", "autoencoder"): ["the file's own"],
+    ("VarifoldLoRA", "file"): ["none"],
     ("VarifoldToy", "shape"): ["moons", "rings", "spiral", "mixture"],
     ("VarifoldToy", "space"): ["ve", "flow"],
     ("VarifoldPrompt", "unknown"): ["nearest", "skip", "error"],

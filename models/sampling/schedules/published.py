@@ -6,9 +6,9 @@ then set to 0, as ComfyUI does.
 
 from __future__ import annotations
 
+from ...denoising.timesteps import discrete
 from .gits_levels import CHOICES, LEVELS
 from .spacing import Schedule, check_steps, log_linear
-from .timesteps import discrete
 
 # Of 10 steps, from the authors' page, research.nvidia.com/labs/toronto-ai/AlignYourSteps/howto.html.
 AYS_TIMESTEPS = {

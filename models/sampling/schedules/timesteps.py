@@ -1,50 +1,15 @@
-"""Discrete models: their σ table, and the curves that pick from it."""
+"""Curves that pick from the σ table of a discrete model."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from .quantiles import beta_quantile
 from .spacing import Schedule, check_steps, descending, ramp
 
-BETA_CURVES: dict[str, Callable[[float, float, float], float]] = {
-    "linear": lambda u, start, end: start + u * (end - start),
-    "scaled_linear": lambda u, start, end: (start**0.5 + u * (end**0.5 - start**0.5)) ** 2,
-}
-
-LARGEST_DISCRETE_SIGMA = 4518.0
-"""What a terminal signal-to-noise ratio of zero is rounded to, as ComfyUI does, so that σ stays finite."""
-
 TURBO_STEPS = 10
-
-
-def discrete(
-    betas: str = "scaled_linear",
-    start: float = 0.00085,
-    end: float = 0.012,
-    timesteps: int = 1000,
-    zero_terminal_snr: bool = False,
-) -> list[float]:
-    """The ascending σ table of a discrete model, σ_t = √((1−ᾱ_t)/ᾱ_t).
-
-    `zero_terminal_snr` shifts and scales √ᾱ so that the last one is 0 (Lin et al. 2023, arXiv:2305.08891,
-    algorithm 1); that last σ is capped at `LARGEST_DISCRETE_SIGMA`.
-    """
-    if betas not in BETA_CURVES:
-        raise ValueError(f"unknown beta curve {betas!r}: use one of {', '.join(BETA_CURVES)}")
-    root_alpha_bar, product = [], 1.0
-    for index in range(timesteps):
-        product *= 1 - BETA_CURVES[betas](index / (timesteps - 1), start, end)
-        root_alpha_bar.append(math.sqrt(product))
-    if zero_terminal_snr:
-        first, last = root_alpha_bar[0], root_alpha_bar[-1]
-        root_alpha_bar = [(root - last) * first / (first - last) for root in root_alpha_bar]
-    return [
-        min(LARGEST_DISCRETE_SIGMA, math.sqrt(1 - root**2) / root) if root > 0 else LARGEST_DISCRETE_SIGMA
-        for root in root_alpha_bar
-    ]
 
 
 def at_timestep(table: Sequence[float], timestep: float) -> float:

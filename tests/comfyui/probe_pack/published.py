@@ -1,7 +1,9 @@
 """MODELs of the widths by which files are told apart, small and random, and saved as their publishers save them."""
 
+import re
 from pathlib import Path
 
+import comfy.lora
 import comfy.model_base
 import comfy.model_patcher
 import comfy.supported_models
@@ -94,6 +96,42 @@ class ProbeSaveCheckpoint:
         return {}
 
 
+class ProbeSaveLoRA:
+    """Saves a random LoRA for a MODEL as loras/<name>.safetensors.
+
+    It is for all weights that ComfyUI knows by a name like `pattern`; `down` and `up` end the names of its tensors.
+    """
+
+    FUNCTION = "save"
+    CATEGORY = "probe"
+    OUTPUT_NODE = True
+    RETURN_TYPES = ()
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        texts = dict.fromkeys(("name", "pattern", "down", "up"), ("STRING",))
+        return {"required": {"model": ("MODEL",), **texts, "alpha": ("FLOAT", {"min": 0.0})}}
+
+    def save(self, model, name, pattern, down, up, alpha):
+        generator, rank, tensors = torch.Generator().manual_seed(9), 4, {}
+        weights = model.model.state_dict()
+        for key, target in comfy.lora.model_lora_keys_unet(model.model, {}).items():
+            weight, *part = (target,) if isinstance(target, str) else target
+            if not re.fullmatch(pattern, key) or weight not in weights or weights[weight].ndim < 2:
+                continue
+            rows, columns, *kernel = weights[weight].shape
+            if part and part[0]:
+                rows = part[0][2]
+            tensors[key + up] = torch.randn(rows, rank, *[1] * len(kernel), generator=generator) / 4
+            tensors[key + down] = torch.randn(rank, columns, *kernel, generator=generator) * columns**-0.5
+            if alpha:
+                tensors[f"{key}.alpha"] = torch.tensor(alpha)
+        folder = Path(folder_paths.models_dir) / "loras"
+        folder.mkdir(exist_ok=True)
+        save_file(tensors, folder / f"{name}.safetensors")
+        return {"ui": {"tensors": [len(tensors)]}}
+
+
 class ProbePublishedText:
     """What the text encoder of a family gives."""
 
@@ -112,4 +150,4 @@ class ProbePublishedText:
         return ([[words, {"pooled_output": torch.randn(1, pooled, generator=generator)}]],)
 
 
-NODES = (ProbePublishedModel, ProbeSaveCheckpoint, ProbePublishedText)
+NODES = (ProbePublishedModel, ProbeSaveCheckpoint, ProbeSaveLoRA, ProbePublishedText)
