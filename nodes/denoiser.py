@@ -69,11 +69,10 @@ class VarifoldLoadDenoiser:
 
     @classmethod
     def IS_CHANGED(cls, file, precision, prediction, autoencoder=OWN):
-        from ..models.checkpoint import identity, inspect
+        from ..models.checkpoint import fingerprint
 
         path, other = path_of(file), _path(_autoencoder_files(), autoencoder)
-        inspect(path)  # a file that cannot be read is not worth hashing, and may be of many GB
-        return identity(path) + ("" if other is None else identity(other))
+        return fingerprint(path) + ("" if other is None else fingerprint(other))
 
     def load(self, file, precision, prediction, autoencoder=OWN):
         from ..models.checkpoint import inspect, load_denoiser, natural_dtype, report

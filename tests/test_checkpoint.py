@@ -21,6 +21,7 @@ from varifold.models.checkpoint import (
     read_header,
     report,
     save_denoiser,
+    weights,
 )
 from varifold.models.nets.unet import UNet, UNetConfig
 
@@ -383,3 +384,35 @@ def test_identity_is_hashed_once_until_the_file_changes(tmp_path, monkeypatch):
     assert identity(path) == first and len(reads) == 1
     path.write_bytes(b"other")
     assert identity(path) != first and len(reads) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_big_file_is_mapped_and_says_the_same(valid, monkeypatch, dtype):
+    read = load_denoiser(valid, dtype=dtype)
+    monkeypatch.setattr(weights, "BIG", 0)
+    mapped = load_denoiser(valid, dtype=dtype)
+    for name, tensor in read.net.state_dict().items():
+        assert torch.equal(mapped.net.state_dict()[name], tensor)
+    mapped.net.time_in.weight.add_(1)  # changes its own pages alone
+    assert torch.equal(load_denoiser(valid, dtype=dtype).net.time_in.weight, read.net.time_in.weight)
+
+
+def test_tensors_at_odd_places_are_mapped_too(tmp_path, monkeypatch):
+    path = tmp_path / "odd.safetensors"
+    header = {
+        "a": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]},
+        "b": {"dtype": "F32", "shape": [2], "data_offsets": [3, 11]},
+        "c": {"dtype": "F32", "shape": [0, 2], "data_offsets": [11, 11]},
+    }
+    path.write_bytes(joined(header, b"\1\2\3" + struct.pack("<2f", 1.5, -2.0)))
+    with weights.mapping(path, read_header(path)) as read:
+        assert read("b").tolist() == [1.5, -2.0] and read("c").shape == (0, 2)
+
+
+def test_the_identity_of_a_file_that_changed_after_loading_is_no_other_file_s(valid, tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(valid.read_bytes())
+    kept, changed = load_denoiser(path), load_denoiser(path)
+    assert kept.identity == identity(valid)
+    os.utime(path, ns=(1, 1))
+    assert changed.identity not in (identity(path), kept.identity) and len(changed.identity) == 64

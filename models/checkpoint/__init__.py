@@ -2,7 +2,7 @@
 
 from .autoencoder import load_autoencoder
 from .errors import CheckpointError
-from .file import identity
+from .file import fingerprint, identity
 from .header import Header, TensorInfo, read_header
 from .inspect import inspect
 from .load import load_denoiser, natural_dtype, save_denoiser
@@ -15,6 +15,7 @@ __all__ = [
     "Header",
     "Spec",
     "TensorInfo",
+    "fingerprint",
     "identity",
     "inspect",
     "load_autoencoder",

@@ -3,8 +3,8 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -51,6 +51,32 @@ def identity(path: str | os.PathLike | None = None) -> str:
     path = os.path.abspath(EMBEDDED if path is None else path)
     status = regular_file(path)
     return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+def identity_later(path: str | os.PathLike) -> Callable[[], str]:
+    """What gives the identity of a file as it is now, once it is asked for: hashing a big one takes its time.
+
+    Of a file that has changed by then only a name is left, which no other file has.
+    """
+    path = os.path.abspath(path)
+    now = regular_file(path)
+    seen = (path, now.st_size, now.st_mtime_ns)
+
+    def known() -> str:
+        with suppress(CheckpointError):
+            status = regular_file(path)
+            if (path, status.st_size, status.st_mtime_ns) == seen:
+                return _digest(*seen)
+        return hashlib.sha256(repr(seen).encode()).hexdigest()
+
+    return known
+
+
+def fingerprint(path: str | os.PathLike | None = None) -> str:
+    """What changes when a file does (None: the embedded denoiser's), without reading it."""
+    path = os.path.abspath(EMBEDDED if path is None else path)
+    status = regular_file(path)
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
 @lru_cache(maxsize=64)

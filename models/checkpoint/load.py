@@ -17,7 +17,7 @@ from ..denoising.timesteps import nearest
 from ..denoising.vocabulary import Vocabulary
 from .autoencoder import load_autoencoder
 from .errors import CheckpointError
-from .file import identity
+from .file import identity_later
 from .inspect import Checkpoint, inspect
 from .spec import KEY, Spec
 from .unfilled import unfilled
@@ -51,6 +51,7 @@ def load_denoiser(
     net = checkpoint.net
     if spec.config != checkpoint.match.spec.config:  # another reading of the same tensors
         net = unfilled(checkpoint.header, spec.architecture, spec.config)
+    known_as = identity_later(checkpoint.path)
     fill(net, checkpoint.path, checkpoint.header, checkpoint.sources, dtype, torch.device(device))
     return Denoiser(
         net,
@@ -60,7 +61,7 @@ def load_denoiser(
         sigma_max=spec.sigma_max,
         vocabulary=Vocabulary(spec.vocabulary) if spec.vocabulary else None,
         spec=spec,
-        identity=identity(checkpoint.path),
+        identity=known_as,
         autoencoder=_autoencoder(checkpoint, autoencoder, dtype, device),
     )
 

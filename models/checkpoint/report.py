@@ -3,6 +3,7 @@
 import os
 import textwrap
 from collections.abc import Iterable
+from pathlib import Path
 
 from torch import nn
 
@@ -13,6 +14,7 @@ from .file import identity
 from .inspect import Checkpoint, inspect
 from .load import chosen_spec
 from .spec import Spec
+from .weights import BIG
 
 TEXT = ("cond_stage_model.", "conditioner.", "text_encoders.")
 SHOWN = 20  # names told one by one
@@ -69,7 +71,7 @@ def _file_lines(checkpoint: Checkpoint) -> list[str]:
             f"fields of a newer version were passed over: {', '.join(map(quote, _first(checkpoint.match.spec.extra)))}"
         )
     return [
-        f"file: {checkpoint.path.name}, {', '.join(dtypes)}, sha256 {identity(checkpoint.path)}",
+        f"file: {checkpoint.path.name}, {', '.join(dtypes)}{_hash(checkpoint.path)}",
         f"family: {checkpoint.match.family}, because {checkpoint.match.proof}",
         *_parts(checkpoint),
         f"unused tensors: {len(rest)}" + (f" ({', '.join(map(quote, unused))})" if unused else ""),
@@ -80,6 +82,11 @@ def _file_lines(checkpoint: Checkpoint) -> list[str]:
 def _first(names: Iterable[str]) -> list[str]:
     names = list(names)
     return [*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])]
+
+
+def _hash(path: Path) -> str:
+    """Of a file that is not so large that hashing it would be waited for."""
+    return f", sha256 {identity(path)}" if path.stat().st_size < BIG else ""
 
 
 def _parts(checkpoint: Checkpoint) -> list[str]:

@@ -1,5 +1,6 @@
 """The weights of a net, read from a .safetensors file one at a time, without a second copy of the file."""
 
+import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ WEIGHT_DTYPES = {
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
 }
+BIG = 1 << 28  # bytes of a file from which it is mapped
 READABLE = {**WEIGHT_DTYPES, "I32": torch.int32, "I64": torch.int64}
 
 
@@ -36,12 +38,14 @@ def fill(
 ) -> None:
     """Gives a net on the meta device its weights, in `dtype` on `device`, and makes it ready to use.
 
-    Never holds more than the net and the tensor that is being read. Raises CheckpointError for a file that was cut or
-    changed since its header was read, and for NaN or infinity in the weights.
+    Never holds more than the net and the tensor that is being read. What needs no change of a big file stays where it
+    lies, mapped, as other loaders of it do. Raises CheckpointError for a file that was cut or changed since its header
+    was read, and for NaN or infinity in the weights.
     """
+    opened = mapping if max((info.end for info in header.tensors.values()), default=0) >= BIG else reading
     shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
     weights = {}
-    with reading(path, header) as read:
+    with opened(path, header) as read:
         in_order = sorted(sources, key=lambda name: header.tensors[sources[name].keys[0]].start)
         for name in in_order:
             keys, swapped = sources[name]
@@ -64,17 +68,56 @@ def fill(
 
 @contextmanager
 def reading(path: str | os.PathLike, header: Header) -> Iterator[Callable[[str], Tensor]]:
-    """read(name) -> that tensor of the file, of a dtype in READABLE. Raises CheckpointError as `fill` does."""
+    """read(name) -> that tensor of the file, of a dtype in READABLE, in memory of its own: files change.
+
+    Raises CheckpointError as `fill` does.
+    """
+    with _unchanged(path, header) as (file, first):
+        yield lambda key: _read(Path(path), file, first, key, header.tensors[key])
+
+
+@contextmanager
+def mapping(path: str | os.PathLike, header: Header) -> Iterator[Callable[[str], Tensor]]:
+    """The same without a copy: pages of the file, held as long as a tensor is, and in memory while they are in use."""
+    with _unchanged(path, header) as (file, first):
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        last = (0, 0)
+
+        def leave(start: int, end: int) -> None:
+            """Let go of memory; what is used again comes from the file again."""
+            start -= start % mmap.PAGESIZE
+            if hasattr(mmap, "MADV_DONTNEED") and end > start:
+                pages.madvise(mmap.MADV_DONTNEED, start, end - start)
+
+        def read(key: str) -> Tensor:
+            nonlocal last
+            leave(*last)
+            info = header.tensors[key]
+            start, size = first + info.start, info.end - info.start
+            last = (start, start + size)
+            dtype = READABLE[info.dtype]
+            if not size:
+                return torch.empty(info.shape, dtype=dtype)
+            values = torch.frombuffer(pages, dtype=torch.uint8, count=size, offset=start)
+            values = values if start % dtype.itemsize == 0 else values.clone()
+            return values.view(dtype).reshape(info.shape)
+
+        yield read
+        leave(0, len(pages))
+
+
+@contextmanager
+def _unchanged(path: str | os.PathLike, header: Header) -> Iterator[tuple[BinaryIO, int]]:
+    """The file, and where its tensors begin, if it is as large as its header said."""
     with readable(path) as file:
         first = 8 + int.from_bytes(file.read(8), "little")
         last = max((info.end for info in header.tensors.values()), default=0)
         if first + last != os.fstat(file.fileno()).st_size:
             raise CheckpointError(f"{path} was changed while it was read. Try again")
-        yield lambda key: _read(Path(path), file, first, key, header.tensors[key])
+        yield file, first
 
 
 def _read(path: Path, file: BinaryIO, first: int, key: str, info: TensorInfo) -> Tensor:
-    """One tensor, in memory of its own: mapped pages would change with the file."""
     tensor = torch.empty(info.shape, dtype=READABLE[info.dtype])
     file.seek(first + info.start)
     size = info.end - info.start

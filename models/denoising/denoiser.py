@@ -46,7 +46,7 @@ class Denoiser:
         sigma_max: float,
         vocabulary: Vocabulary | None = None,
         spec: Any = None,
-        identity: str | None = None,
+        identity: str | Callable[[], str] | None = None,
         autoencoder: Any = None,
     ):
         self.net = net
@@ -55,9 +55,16 @@ class Denoiser:
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
         self.vocabulary = vocabulary
         self.spec = spec
-        self.identity = identity
+        self._identity = identity
         self.autoencoder = autoencoder
         self.guidance = CFG
+
+    @property
+    def identity(self) -> str | None:
+        """What tells its weights from any others, if that is known."""
+        if callable(self._identity):
+            self._identity = self._identity()
+        return self._identity
 
     @property
     def space(self) -> Space:
@@ -102,7 +109,7 @@ class Denoiser:
     def with_net(self, net: nn.Module, identity: str | None) -> Denoiser:
         """The same denoiser with other weights, and what tells them from others'."""
         changed = copy.copy(self)
-        changed.net, changed.identity = net, identity
+        changed.net, changed._identity = net, identity
         return changed
 
     def pictures(self, x0: Tensor) -> tuple[Tensor, Tensor]:

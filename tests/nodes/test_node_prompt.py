@@ -17,8 +17,7 @@ def test_known_words_become_one_embedding_each(prompt, embedded):
 
 
 def test_words_of_other_weights_are_refused(prompt, embedded, draw):
-    retrained = copy.copy(embedded)
-    retrained.identity = "another file"
+    retrained = embedded.with_net(embedded.net, "another file")
     with pytest.raises(ValueError, match="not made for this denoiser"):
         draw(denoiser=retrained, positive=prompt("hero"))
 
@@ -98,7 +97,6 @@ def test_what_a_prompt_cannot_carry_is_refused_by_name(draw, prompt):
 
 
 def test_a_denoiser_without_words_says_so(call, draw, embedded, prompt):
-    import copy
 
     wordless = copy.copy(embedded)
     wordless.vocabulary = None
