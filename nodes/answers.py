@@ -23,6 +23,7 @@ class Range(NamedTuple):
     sigma_min: float
     sigma_max: float
     space: str
+    table: tuple[float, ...] | None = None
 
 
 def schedule(question: dict[str, Any]) -> dict[str, Any]:
@@ -46,9 +47,11 @@ def _levels(widgets: dict[str, Any], between: Range | None) -> dict[str, list]:
 
 
 def _range(question: dict[str, Any]) -> Range | None:
+    from ..models.denoising.timesteps import table
+
     if question.get("file"):
         spec = _spec(question["file"])
-        return Range(spec.sigma_min, spec.sigma_max, spec.space)
+        return Range(spec.sigma_min, spec.sigma_max, spec.space, table(spec.betas) if spec.betas else None)
     if question.get("toy") is not None:
         toy = toy_of(**_widgets(VarifoldToy, question["toy"]))
         return Range(toy.sigma_min, toy.sigma_max, toy.space.name)

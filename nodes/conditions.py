@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -67,6 +68,14 @@ def check_prompts(positive: Any, negative: Any, needs_negative: bool) -> None:
             )
 
 
+def with_empty_prompt(denoiser: Denoiser, size: Sequence[int]) -> Denoiser:
+    """The same denoiser, the empty prompt that its guidance may need read as conditions."""
+    guidance = denoiser.guidance
+    if guidance.empty is None or guidance.other != "empty":
+        return denoiser
+    return denoiser.with_guidance(replace(guidance, empty=conditioning_in(guidance.empty, denoiser, size)[0]))
+
+
 def _own(tensor: Tensor, extras: dict, denoiser: Denoiser, size: Sequence[int]) -> tuple[Cond, set[str]]:
     """What Prompt said."""
     if extras.get(VOCABULARY) != vocabulary_of(denoiser):
@@ -119,7 +128,10 @@ def _vector(extras: dict, denoiser: Denoiser, size: Sequence[int]) -> tuple[Tens
 def _guidance(extras: dict, denoiser: Denoiser, size: Sequence[int]) -> tuple[Tensor, set[str]]:
     import torch
 
-    return torch.tensor([float(extras.get("guidance", GUIDANCE))]), {"guidance"}
+    scale = extras.get("guidance", GUIDANCE)
+    if scale is None:
+        raise ValueError("this denoiser is always told a guidance: leave FluxDisableGuidance out, or draw with a MODEL")
+    return torch.tensor([float(scale)]), {"guidance"}
 
 
 def _picture(extras: dict, denoiser: Denoiser, size: Sequence[int]) -> tuple[Tensor, set[str]]:

@@ -84,7 +84,7 @@ class VarifoldLoadDenoiser:
         host.adopt(denoiser)
         if denoiser.autoencoder is not None:
             host.adopt(denoiser.autoencoder)
-        return denoiser, report(path, prediction)
+        return denoiser, report(path, prediction, other)
 
 
 def path_of(file: str) -> str | None:

@@ -72,6 +72,7 @@ def _canvas(denoiser: ModelDenoiser) -> Canvas:
     return Canvas(
         facts.channels,
         facts.downscale,
+        facts.downscale,
         (facts.side, facts.side),
         partial(models.fitted, denoiser.model),
         None if denoiser.vae is None else partial(models.encode, denoiser.vae),

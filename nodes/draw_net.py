@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .conditions import check_prompts, conditioning_in
+from .conditions import check_prompts, conditioning_in, with_empty_prompt
 from .host import current
 from .order import Drawn, Order
 from .preview import watch
@@ -41,7 +42,6 @@ def _draw_latents(denoiser: Denoiser, order: Order) -> Drawn:
 
     if order.vae is not None:
         denoiser = denoiser.with_autoencoder(HostAutoencoder(order.vae))
-    _bring_autoencoder(denoiser)
     latents, plan = denoiser.latents, order.plan
     start = latent_start(order, _canvas(denoiser))
     batch, shape = start.latent.shape[0], tuple(start.latent.shape[1:])
@@ -53,8 +53,7 @@ def _draw_latents(denoiser: Denoiser, order: Order) -> Drawn:
     kept = {name: value for name, value in (order.latent or {}).items() if name == "noise_mask"}
     wire = {**kept, "samples": latents.to_wire(x0)}
     wire |= {} if start.indices is None else {"batch_index": start.indices}
-    _bring_autoencoder(denoiser)
-    rgb, alpha = denoiser.pictures(x0)
+    rgb, alpha = _pictures(denoiser, x0)
     if denoiser.autoencoder is None:
         rgb = interpolate(rgb.movedim(-1, 1), scale_factor=latents.downscale, mode="bilinear").movedim(1, -1)
         alpha = rgb.new_ones(rgb.shape[:-1])
@@ -77,13 +76,14 @@ def _walk(
     plan = order.plan
     denoiser.check_shape((batch, *shape))
     if "tokens" in denoiser.conditions:
-        check_prompts(order.positive, order.negative, order.guidance != 1 or plan.asks_for_negatives)
+        needs_negative = denoiser.guidance.guide is None and (order.guidance != 1 or plan.asks_for_negatives)
+        check_prompts(order.positive, order.negative, needs_negative)
     positive, notes = conditioning_in(order.positive, denoiser, shape[1:])
     negative, more = conditioning_in(order.negative, denoiser, shape[1:])
     noise = None if order.noise is None else start_noise(order.noise, batch, shape, indices)
-    guide = denoiser.guidance.guide
+    denoiser, guide = with_empty_prompt(denoiser, shape[1:]), denoiser.guidance.guide
     current().load(*([denoiser] if guide is None else [denoiser, guide]))
-    recorder = Recorder(plan, denoiser.pictures)
+    recorder = Recorder(plan, denoiser.pictures if denoiser.latents is None else partial(_pictures, denoiser))
     state = sample(
         denoiser,
         plan.sigmas,
@@ -104,6 +104,13 @@ def _walk(
     return state, recorder.trace(), [*notes, *more]
 
 
+def _pictures(denoiser: Denoiser, x0: Tensor) -> tuple[Tensor, Tensor]:
+    """x0 of latents as colours and alpha on the CPU, whatever has become of the autoencoder's weights meanwhile."""
+    _bring_autoencoder(denoiser)
+    rgb, alpha = denoiser.pictures(x0)
+    return rgb.cpu(), alpha.cpu()
+
+
 def _bring_autoencoder(denoiser: Denoiser) -> None:
     if denoiser.autoencoder is not None and not isinstance(denoiser.autoencoder, HostAutoencoder):
         current().load(denoiser.autoencoder)
@@ -122,12 +129,22 @@ class HostAutoencoder(NamedTuple):
 
 
 def _canvas(denoiser: Denoiser) -> Canvas:
-    channels, downscale, own = denoiser.shape[0], denoiser.latents.downscale, denoiser.autoencoder
+    channels, downscale = denoiser.shape[0], denoiser.latents.downscale
 
     def fitted(latent: dict[str, Any]) -> Tensor:
         samples = latent["samples"]
         wrong = samples.shape[1] != channels and not samples.any()
         return samples.new_zeros(len(samples), channels, *samples.shape[2:]) if wrong else samples
 
-    size = (denoiser.shape[1] * downscale, denoiser.shape[2] * downscale)
-    return Canvas(channels, downscale, size, fitted, None if own is None else own.encode)
+    def encode(rgb: Tensor) -> Tensor:
+        _bring_autoencoder(denoiser)
+        return denoiser.autoencoder.encode(rgb).cpu()
+
+    return Canvas(
+        channels,
+        downscale,
+        downscale * denoiser.net.multiple,
+        (denoiser.shape[1] * downscale, denoiser.shape[2] * downscale),
+        fitted,
+        None if denoiser.autoencoder is None else encode,
+    )

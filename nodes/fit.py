@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..models.sampling.solver import SOLVERS
 from . import wires
-from .conditions import check_prompts, conditioning_in
+from .conditions import check_prompts, conditioning_in, with_empty_prompt
 from .fit_kept import Kept
 from .host import current
 from .model import ModelDenoiser
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 CURVE = (4, 6, 8, 10, 12, 16, 20)
 FITTING = [name for name, solver in SOLVERS.items() if not (solver.stochastic or solver.asks_for_negatives)]
 RANDOM_PROMPTS = 24
-AT_ONCE = 2**18  # elements of the states that a MODEL gets in one call
 
 
 @dataclass(frozen=True)
@@ -180,17 +179,21 @@ def _of_net(denoiser, question: dict, positive: Any, negative: Any, latent: Any)
 
     if latent is not None:
         raise ValueError("latent: for a MODEL only, this denoiser is fitted at its own size")
-    guide = denoiser.guidance.guide
+    size, scale, guide = denoiser.shape[1:], question["guidance"][0], denoiser.guidance.guide
+    if "tokens" in denoiser.conditions:
+        check_prompts(positive, negative, scale != 1 and guide is None)
+    denoiser = with_empty_prompt(denoiser, size)
     current().load(*([denoiser] if guide is None else [denoiser, guide]))
-    conds, _ = conditioning_in(positive, denoiser, denoiser.shape[1:])
-    if positive is None and denoiser.vocabulary is not None:
-        prompts = question["prompts"] or denoiser.vocabulary.random_prompts(RANDOM_PROMPTS, question["seed"])
+    conds, _ = conditioning_in(positive, denoiser, size)
+    known = denoiser.vocabulary or denoiser.labels
+    if positive is None and known is not None:
+        prompts = question["prompts"] or known.random_prompts(RANDOM_PROMPTS, question["seed"])
         conds = [denoiser.prompt(text) for text in prompts]
     train, unseen = fit.of_denoiser(
         denoiser,
         conds,
-        negative=conditioning_in(negative, denoiser, denoiser.shape[1:])[0],
-        guidance=question["guidance"][0],
+        negative=conditioning_in(negative, denoiser, size)[0],
+        guidance=scale,
         trajectories=question["trajectories"],
         seed=question["seed"],
         wrap=_counted(question),
@@ -212,7 +215,7 @@ def _of_model(denoiser: ModelDenoiser, question: dict, positive: Any, negative: 
     side = facts.side // facts.downscale
     shape = (facts.channels, side, side) if latent is None else tuple(wires.latent_in(latent).shape[1:])
     start = schedule.simple(question["steps"], models.sigma_table(denoiser.model))
-    found, count = None, max(1, AT_ONCE // torch.Size(shape).numel())
+    found, count = None, max(1, fit.AT_ONCE // torch.Size(shape).numel())
     wrap, check_cancelled = _counted(question), current().check_cancelled
 
     def walk(D: Callable, x: Tensor) -> Tensor:

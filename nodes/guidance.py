@@ -164,9 +164,11 @@ def _check_fit(denoiser, guidance) -> None:
         if not hasattr(denoiser, "without_attention"):
             raise ValueError("pag needs a net with attention in its middle, and this denoiser has none")
         denoiser.without_attention(None)
-    if guidance.other == "empty" and of_host != (guidance.empty is not None):
+    by_text = of_host or "tokens" in denoiser.conditions
+    if guidance.other == "empty" and by_text != (guidance.empty is not None):
         raise ValueError(
-            "perp_neg with a MODEL needs empty: wire CLIPTextEncode of an empty text"
-            if of_host
-            else "empty is for MODELs: unplug it, this denoiser knows what no prompt is"
+            "perp_neg with this denoiser needs empty: wire CLIPTextEncode of an empty text"
+            if by_text
+            else "empty is for MODELs and others that read a text encoder's prompts: unplug it, this denoiser knows "
+            "what no prompt is"
         )

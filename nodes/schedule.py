@@ -262,7 +262,8 @@ class VarifoldSchedule:
         if model is not None:
             table = current().models.sigma_table(model)
         else:
-            table = schedule.discrete(betas, zero_terminal_snr=zero_terminal_snr)
+            trained_at = getattr(denoiser, "table", None)
+            table = list(trained_at or schedule.discrete(betas, zero_terminal_snr=zero_terminal_snr))
         low, high = (0.002, 80.0) if model is None else (table[0], table[-1])
         if denoiser is not None:
             low, high = denoiser.sigma_min, denoiser.sigma_max

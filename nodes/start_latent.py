@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 
 class Canvas(NamedTuple):
-    """The latents that a denoiser works on: channels, pixels of a side, and the height and width it draws best, in
-    pixels; `fitted` gives the samples of a LATENT as it takes them, `encode` those of colours [B, H, W, 3], if it can.
+    """The latents that a denoiser works on: channels, and pixels of a side.
+
+    `multiple` is what its pictures' sides are multiples of, `size` the height and width that it draws best, in pixels;
+    `fitted` gives the samples of a LATENT as it takes them, `encode` those of colours [B, H, W, 3], if it can.
     """
 
     channels: int
     downscale: int
+    multiple: int
     size: tuple[int, int]
     fitted: Callable[[dict[str, Any]], Tensor]
     encode: Callable[[Tensor], Tensor] | None
@@ -65,7 +68,8 @@ def latent_start(order: Order, canvas: Canvas) -> Start:
         if canvas.encode is None:
             raise ValueError("to rework a picture with a denoiser of latents wire a vae, here or where it is loaded")
         rgb = repeated(wires.image_in(order.image)[0], order.batch)
-        size = _size(order, canvas.downscale, *(side - side % canvas.downscale for side in rgb.shape[1:3]))
+        multiple = canvas.multiple
+        size = _size(order, multiple, *(max(multiple, side - side % multiple) for side in rgb.shape[1:3]))
         rgb = cover(rgb.movedim(-1, 1), size, enlarge="bicubic").movedim(1, -1).clamp(0, 1)
         samples = canvas.encode(rgb)
         if samples.shape[1] != canvas.channels:
@@ -75,12 +79,12 @@ def latent_start(order: Order, canvas: Canvas) -> Start:
             )
         return Start(samples, mask=mask_for(len(rgb), size, order.mask), picture=rgb)
     refuse_a_lonely(order.mask)
-    height, width = _size(order, canvas.downscale, *canvas.size)
+    height, width = _size(order, canvas.multiple, *canvas.size)
     return Start(torch.zeros(order.batch, canvas.channels, height // canvas.downscale, width // canvas.downscale))
 
 
 def _size(order: Order, multiple: int, own_height: int, own_width: int) -> tuple[int, int]:
     height, width = order.height or own_height, order.width or own_width
-    if height % multiple or width % multiple or not (height and width):
+    if height % multiple or width % multiple:
         raise ValueError(f"this denoiser takes sizes that are multiples of {multiple}, not {width}×{height}")
     return height, width

@@ -94,7 +94,13 @@ class StudioHost:
         import torch
 
         device = self.device()
-        return Memory(device, lambda: torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0)
+
+        def free() -> int:
+            # What PyTorch has taken and does not use now counts: it gives that out first.
+            unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            return torch.cuda.mem_get_info(device)[0] + unused
+
+        return Memory(device, free if device.type == "cuda" else lambda: 0)
 
     @property
     def models(self) -> Models:

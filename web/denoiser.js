@@ -1,9 +1,10 @@
 import { app } from "/scripts/app.js";
+import { short } from "./parts/curve.js";
 import { addPart, make, settled } from "./parts/dom.js";
 import { watch, widget } from "./parts/graph.js";
 import { factsOf } from "./parts/words.js";
 
-// Load Denoiser shows what is in its file, and its words to look through.
+// Load Denoiser shows what is in its file, and its words to look through, or where it knows none the report on it.
 
 app.registerExtension({
   name: "varifold.denoiser",
@@ -13,7 +14,8 @@ app.registerExtension({
     const title = make("div", { class: "title" });
     const list = make("div", { class: "varifold-words list", tabindex: 0, "aria-label": "words" });
     const filter = make("input", { type: "search", placeholder: "find a word", oninput: () => show() });
-    addPart(node, "varifold_facts", make("div", { class: "varifold-facts" }, title, filter, list), 150);
+    const report = make("div", { class: "varifold-report" });
+    addPart(node, "varifold_facts", make("div", { class: "varifold-facts" }, title, filter, list, report), 150);
 
     function show() {
       const wanted = filter.value.trim().toLowerCase();
@@ -27,7 +29,9 @@ app.registerExtension({
       title.textContent = facts.error ?? summary(facts);
       title.title = facts.report ?? "";
       words = facts.words ?? [];
-      filter.hidden = words.length === 0;
+      filter.hidden = list.hidden = words.length === 0;
+      report.hidden = words.length > 0;
+      report.textContent = facts.report ?? "";
       show();
     });
     watch(node, load);
@@ -38,5 +42,5 @@ app.registerExtension({
 function summary({ title, shape, sigma_min, sigma_max, words }) {
   const [channels, height, width] = shape;
   const known = words.length ? `, ${words.length} words` : "";
-  return `${title || "untitled"}: ${width}×${height}, ${channels} channels, σ ${sigma_min} to ${sigma_max}${known}`;
+  return `${title || "untitled"}: ${width}×${height}, ${channels} channels, σ ${short(sigma_min)} to ${short(sigma_max)}${known}`;
 }

@@ -20,11 +20,15 @@ TEXT = ("cond_stage_model.", "conditioner.", "text_encoders.")
 SHOWN = 20  # names told one by one
 
 
-def report(source: str | os.PathLike | Denoiser | None = None, prediction: str = "auto") -> str:
+def report(
+    source: str | os.PathLike | Denoiser | None = None,
+    prediction: str = "auto",
+    autoencoder: str | os.PathLike | None = None,
+) -> str:
     """Lines on a file (None: the embedded denoiser's) or a loaded denoiser. Raises CheckpointError.
 
     Of a file it also says what proved the family, which tensors are unused and what stayed ambiguous;
-    `prediction` is what load_denoiser was told.
+    `prediction` and `autoencoder` are what load_denoiser was told.
     """
     if isinstance(source, Denoiser):
         if source.spec is None:
@@ -33,9 +37,11 @@ def report(source: str | os.PathLike | Denoiser | None = None, prediction: str =
         return "\n".join([*lines, f"sha256: {source.identity}"])
     checkpoint = inspect(source)
     spec, said = chosen_spec(checkpoint, prediction), checkpoint.match.spec.prediction
-    sure = "the file says" if not checkpoint.match.others else "its family mostly has, the file does not tell,"
-    why = f"as {sure}".rstrip(",") if prediction == "auto" else f"chosen by you; {sure} {said}"
-    return "\n".join([*_denoiser_lines(spec, checkpoint.net, f"{spec.prediction}, {why}"), *_file_lines(checkpoint)])
+    sure = "most of its family are" if checkpoint.match.others else "the file says"
+    why = f"as {sure}" if prediction == "auto" else f"chosen by you; {sure} {said}"
+    return "\n".join(
+        [*_denoiser_lines(spec, checkpoint.net, f"{spec.prediction}, {why}"), *_file_lines(checkpoint, autoencoder)]
+    )
 
 
 def _denoiser_lines(spec: Spec, net: nn.Module, prediction: str) -> list[str]:
@@ -61,7 +67,7 @@ def _denoiser_lines(spec: Spec, net: nn.Module, prediction: str) -> list[str]:
     return lines
 
 
-def _file_lines(checkpoint: Checkpoint) -> list[str]:
+def _file_lines(checkpoint: Checkpoint, autoencoder: str | os.PathLike | None) -> list[str]:
     dtypes = sorted({info.dtype for info in checkpoint.header.tensors.values()})
     rest = [name for name in checkpoint.unused if not name.startswith(TEXT)]
     unused = _first(rest)
@@ -73,7 +79,7 @@ def _file_lines(checkpoint: Checkpoint) -> list[str]:
     return [
         f"file: {checkpoint.path.name}, {', '.join(dtypes)}{_hash(checkpoint.path)}",
         f"family: {checkpoint.match.family}, because {checkpoint.match.proof}",
-        *_parts(checkpoint),
+        *_parts(checkpoint, autoencoder),
         f"unused tensors: {len(rest)}" + (f" ({', '.join(map(quote, unused))})" if unused else ""),
         f"ambiguous: {'; '.join(doubts) or 'nothing'}",
     ]
@@ -89,12 +95,14 @@ def _hash(path: Path) -> str:
     return f", sha256 {identity(path)}" if path.stat().st_size < BIG else ""
 
 
-def _parts(checkpoint: Checkpoint) -> list[str]:
-    """What a full checkpoint of latent diffusion has beside its net."""
+def _parts(checkpoint: Checkpoint, autoencoder: str | os.PathLike | None) -> list[str]:
+    """What makes pictures of its latents, and what a full checkpoint has beside."""
     if checkpoint.match.spec.channels not in LATENTS:
-        return []
+        return [] if autoencoder is None else ["autoencoder: not used, this denoiser draws pixels"]
     own, text = checkpoint.autoencoder, sum(name.startswith(TEXT) for name in checkpoint.unused)
     lines = [f"autoencoder: {'none in the file' if own is None else f'{own.family}, because {own.proof}'}"]
+    if autoencoder is not None:
+        lines = [f"autoencoder: {Path(autoencoder).name}"]
     if text:
         lines.append(f"text encoder: {text} tensors, which ComfyUI's own loaders read")
     return lines

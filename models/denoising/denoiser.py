@@ -11,17 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import pixels
+from . import pixels, timesteps
 from .guidance import CFG, Guidance
 from .labels import NO_CLASS, Labels
 from .latents import LATENTS, Latents
 from .precondition import Precondition, Scalars
+from .prepared import Prepared, alike
 from .space import Space
 from .vocabulary import Vocabulary
 
 Cond = dict[str, Tensor] | None
-MOST_KEPT = 2**24  # numbers of embeddings that are repeated for each sample before a run; more of them during it
-CONTEXT_ALONE = ("tokens", "image")  # conditions that no embedding is made of
 
 
 class Denoiser:
@@ -84,6 +83,11 @@ class Denoiser:
     def latents(self) -> Latents | None:
         """What x0 is where it is no picture."""
         return LATENTS.get(self.channels)
+
+    @property
+    def table(self) -> tuple[float, ...] | None:
+        """The ascending σ's that it was trained at, if they are a few."""
+        return timesteps.table(self.spec.betas) if self.spec and self.spec.betas else None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -165,11 +169,15 @@ class Denoiser:
         return {**(cond or {}), "alone": torch.ones(1, 1)}
 
     def reading(self, cond: Cond, other: Denoiser) -> Cond:
-        """A condition made for another denoiser, with the same words in this one's own embeddings.
+        """A condition made for another denoiser, with the same words or classes in this one's own embeddings.
 
-        Raises ValueError for words that this one does not know, and for mixed ones that are none.
+        Raises ValueError for those that this one does not know, and for mixed ones that are none.
         """
-        if cond is None or "words" not in cond or self.net is other.net:
+        if cond is None or self.net is other.net:
+            return cond
+        if "label" in cond and self.labels is not None and other.labels is not None:
+            return {**cond, "label": self._reading_classes(cond["label"], other)}
+        if "words" not in cond:
             return cond
         if self.vocabulary is None or other.vocabulary is None:
             raise ValueError("a guide that knows no words cannot follow this prompt")
@@ -180,13 +188,18 @@ class Denoiser:
         mine = [[index[names[row]] if row else 0 for row in prompt] for prompt in rows]
         return {**cond, "words": torch.cat([self.net.word_embeddings(prompt) for prompt in mine])}
 
+    def _reading_classes(self, label: Tensor, other: Denoiser) -> Tensor:
+        mine, theirs = self.labels, other.labels
+        if mine.count != theirs.count or (mine.names and theirs.names and mine.names != theirs.names):
+            raise ValueError("the guide knows other classes than the denoiser: take one that was trained on the same")
+        if label.is_floating_point():
+            table = other.net.label_embeddings(range(theirs.count + 1))[0]
+            label = torch.tensor(_rows_of(label[:, None], table))[:, 0]
+        return self.net.label_embeddings(label.tolist())[0]
+
     def rows(self, words: Tensor) -> list[list[int]]:
         """Which rows of the vocabulary words [B, W, D] are. Raises ValueError for mixtures of words."""
-        table = self.net.word_embeddings(range(len(self.vocabulary.words)))[0].float()
-        same = (words.to(table)[..., None, :] == table).all(-1)
-        if not same.any(-1).all():
-            raise ValueError("a guide reads prompts word by word, and this one is a mixture: leave out Average")
-        return same.int().argmax(-1).tolist()
+        return _rows_of(words, self.net.word_embeddings(range(len(self.vocabulary.words)))[0])
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Raise ValueError for a state [B, C, H, W] that the net cannot take."""
@@ -195,8 +208,9 @@ class Denoiser:
         channels, height, width = shape[1:]
         if channels != self.shape[0]:
             raise ValueError(f"this denoiser works on {self.shape[0]} channels, and the state has {channels}")
-        multiple = self.net.multiple
+        multiple, downscale = self.net.multiple, self.latents.downscale if self.latents else 1
         if height % multiple or width % multiple:
+            height, width, multiple = (downscale * size for size in (height, width, multiple))
             raise ValueError(
                 f"this denoiser takes sizes that are multiples of {multiple}, not {width}×{height}: "
                 f"try {max(1, round(width / multiple)) * multiple}×{max(1, round(height / multiple)) * multiple}"
@@ -241,6 +255,9 @@ class Denoiser:
             if padded:
                 padding = tensor.new_zeros(tensor.shape[0], width - tensor.shape[1], *tensor.shape[2:])
                 tensor = torch.cat([tensor, padding], 1)
+            if parts and tensor.shape[1:] != parts[0].shape[1:]:
+                shapes = f"{list(parts[0].shape[1:])} and {list(tensor.shape[1:])}"
+                raise ValueError(f"{name} of the shapes {shapes} do not fit into one call: make all prompts as long")
             parts.append(tensor.expand(batch, *tensor.shape[1:]))
         return parts
 
@@ -271,56 +288,17 @@ class Denoiser:
     ) -> Callable[[Tensor, float], Sequence[Tensor]]:
         """The same for several conditions, in one call of the net if it can take them: (x, sigma) -> the x0 of each."""
         conds = [self.complete(cond) for cond in conds]
-        if not _alike(conds, self.net.paddable):
+        if not alike(conds, self.net.paddable):
             each = [self.prepare(sigmas, cond, shape) for cond in conds]
             return lambda x, sigma: [D(x, sigma) for D in each]
         prepared, count = Prepared(self, sigmas, conds, shape), len(conds)
         return lambda x, sigma: prepared(torch.cat([x] * count) if count > 1 else x, sigma).chunk(count)
 
 
-class Prepared:
-    """A denoiser whose embeddings for a run's noise levels and conditions are ready.
-
-    Called with those levels only, and with as many copies of the state as there are conditions.
-    """
-
-    def __init__(self, denoiser: Denoiser, sigmas: Sequence[float], conds: Sequence[Cond], shape: Sequence[int]):
-        denoiser.check_shape(shape)
-        self.denoiser, conds = denoiser, [denoiser.complete(cond) for cond in conds]
-        levels = sorted({sigma for sigma in sigmas if sigma > 0})
-        self.scalars = {sigma: denoiser.precondition.scalars(sigma) for sigma in levels}
-        # A condition for all samples is embedded once, and the result repeated, not the work.
-        shared = all(tensor.shape[0] == 1 for cond in conds if cond for tensor in cond.values())
-        rows, repeats = (1, shape[0]) if shared else (shape[0], 1)
-        joined, rows = denoiser.join(conds, rows), len(conds) * rows
-        # Nets take one row for all samples, and at hundreds of megabytes a row that is worth it.
-        repeats = 1 if rows == 1 else repeats
-        context = denoiser.net.context(joined)
-        self.context = [
-            part.expand(shape[0], *part.shape[1:]) if rows == 1 else part.repeat_interleave(repeats, 0)
-            for part in context
-        ]
-        labels = torch.tensor([self.scalars[sigma].noise for sigma in levels], device=denoiser.device)
-        if joined is not None:
-            joined = {
-                name: part.repeat(len(levels), *[1] * (part.ndim - 1))
-                for name, part in joined.items()
-                if name not in CONTEXT_ALONE
-            }
-        embeddings = denoiser.net.embed(labels.repeat_interleave(rows), joined)
-        self.repeats = repeats if repeats * embeddings.numel() > MOST_KEPT else 1
-        if self.repeats == 1:
-            embeddings = embeddings.repeat_interleave(repeats, 0)
-        self.embeddings = dict(zip(levels, embeddings.split(len(embeddings) // len(levels)), strict=True))
-
-    def __call__(self, x: Tensor, sigma: float) -> Tensor:
-        embedding = self.embeddings[sigma]
-        if self.repeats > 1:
-            embedding = embedding.repeat_interleave(self.repeats, 0)
-        return self.denoiser.denoise(x, self.scalars[sigma], embedding, self.context)
-
-
-def _alike(conds: Sequence[Cond], but: Sequence[str]) -> bool:
-    """Whether all have the same parts, of the same shapes but for the batch."""
-    shapes = [{name: part.shape[1:] for name, part in (cond or {}).items() if name not in but} for cond in conds]
-    return all(each == shapes[0] for each in shapes)
+def _rows_of(embeddings: Tensor, table: Tensor) -> list[list[int]]:
+    """Which rows of a table [N, D] embeddings [B, W, D] are. Raises ValueError for mixtures of rows."""
+    table = table.float()
+    same = (embeddings.to(table)[..., None, :] == table).all(-1)
+    if not same.any(-1).all():
+        raise ValueError("a guide reads prompts word by word, and this one is a mixture: leave out Average")
+    return same.int().argmax(-1).tolist()

@@ -19,7 +19,7 @@ class Guidance:
 
     Outside it the positive alone decides (Kynkäänniemi et al. 2024, arXiv:2404.07724). A `guide` is a weaker denoiser:
     it takes the place of the negative, with the positive's condition (autoguidance, Karras et al. 2024,
-    arXiv:2406.02507). `empty` is what a host's MODEL calls the empty prompt, for perp_neg.
+    arXiv:2406.02507). `empty` is the empty prompt, for perp_neg, where a denoiser does not take None for it.
     """
 
     method: str = "cfg"
@@ -110,7 +110,7 @@ def guided(
 def _others(guidance: Guidance, denoiser: Any, positives: list, negatives: list) -> list:
     """The conditions of the third prediction."""
     if guidance.other == "empty":
-        return [None] if any(cond is not None for cond in negatives) else []
+        return _as_list(guidance.empty) if any(cond is not None for cond in negatives) else []
     if guidance.other == "perturbed":
         if not hasattr(denoiser, "without_attention"):
             raise ValueError("pag needs a denoiser with attention in the middle of its net, and this one has none")

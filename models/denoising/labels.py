@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import random
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -64,6 +65,12 @@ class Labels:
     def nearest(self, name: str, count: int = 1) -> list[str]:
         """The names spelled most like `name`, best first."""
         return difflib.get_close_matches(_plain(name[:LONGEST]), self.rows, n=count, cutoff=0.0)
+
+    def random_prompts(self, count: int, seed: int) -> list[str]:
+        """Classes by their numbers, different ones if there are as many; the same for the same seed."""
+        chance = random.Random(seed)
+        rows = chance.sample(range(self.count), min(count, self.count))
+        return [str(rows[index % len(rows)]) for index in range(count)]
 
     def name(self, index: int) -> str:
         """The class for people: "207 (golden retriever)", "207" if it has no name, or "no class"."""

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .convolution import Conv3x3
 from .text_transformer import CrossAttention, TextTransformer
-from .winograd import Conv3x3
 
 GROUPS = 32
 LOWEST_FREQUENCY = 1e-4  # of the time embedding, in radians per timestep; the highest is 1
@@ -156,7 +156,7 @@ class LatentUNet(nn.Module):
         self.down = nn.ModuleList()
         for level, (c_out, depth) in enumerate(levels):
             if level > 0:
-                self.down.append(nn.Conv2d(channels, channels, 3, stride=2, padding=1))
+                self.down.append(Conv3x3(channels, channels, stride=2))
                 skips.append(channels)
             for _ in range(config.blocks):
                 self.down.append(block(channels, c_out, depth))

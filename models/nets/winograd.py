@@ -2,21 +2,20 @@
 
 Tiles of 6×6 inputs, filters and tiles of 4×4 outputs are related by y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A, where the product in
 the middle is a matrix product over channels for each of the 36 places. In float32 the result is within a few units of
-rounding of the direct one; in half precision it would not be, and there the direct one is used.
+rounding of the direct one; in half precision it would not be.
 """
 
 from functools import cache
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 B_T = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), (0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0))
 B_T = (*B_T, (0, 4, 0, -5, 0, 1))
 G = ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 24))  # times 1/24
 A_T = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
 TILE, PLACES = 4, 36
-FEWEST_TILES = 64  # below, the filters' transform costs more than it saves
 BAND = 4_000_000  # numbers of transformed input at a time, so that they stay near the processor
 CHUNK = 4_000_000  # numbers of transformed filters at a time, where they are used once
 
@@ -56,17 +55,3 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             part = out_tiles[:, :, :, band, :, chunk]
             part.copy_((_both_sides("output") @ products).view(part.shape))
     return out.view(count, height, width, -1).add_(bias).permute(0, 3, 1, 2)
-
-
-class Conv3x3(nn.Conv2d):
-    """A 3×3 convolution, sides kept, that takes the way with fewer multiplications where that is faster and exact."""
-
-    def __init__(self, c_in: int, c_out: int):
-        super().__init__(c_in, c_out, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        count, _, height, width = x.shape
-        fits = height % TILE == 0 and width % TILE == 0 and count * height * width >= FEWEST_TILES * TILE**2
-        if fits and x.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_grad_enabled():
-            return convolve(x, self.weight, self.bias)
-        return super().forward(x)

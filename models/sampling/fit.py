@@ -35,6 +35,7 @@ RIDGE = 1e-3  # how strongly the solver's own weights are held to, by the size o
 ROUNDS = 8  # of reweighting; each makes outliers count less
 MOST_ELEMENTS = 4096  # of a state that errors are measured on
 PULLS = (0.0, 0.5, 1.0)  # how much more errors at low noise count: the power of `Teacher.matters`; the best is taken
+AT_ONCE = 2**18  # elements of the states that a net gets in one call
 SPREAD_THAT_SHOWS = 0.01  # a typical error of so much of the pictures' spread is called invisible
 
 Ask = Callable[[Sequence[float]], Callable[[Tensor, float], Tensor]]
@@ -188,12 +189,23 @@ def of_denoiser(
     def starts(first: int, count: int, conds: Sequence[Any]) -> Starts:
         noise = Noise(seed, range(first, first + count), denoiser.shape, denoiser.device)(0)
         each = [conds[index % len(conds)] for index in range(count)]
-        positive = None if all(cond is None for cond in each) else denoiser.join(each, 1)
+        at_once = max(1, AT_ONCE // noise[0].numel())
+
+        def ask_part(levels: Sequence[float], first: int) -> Callable[[Tensor, float], Tensor]:
+            part = each[first : first + at_once]
+            positive = None if all(cond is None for cond in part) else denoiser.join(part, 1)
+            shape = (len(part), *noise.shape[1:])
+            return guided(denoiser, levels, shape, positive=positive, negative=negative, scale=guidance)
 
         def ask(levels: Sequence[float]) -> Callable[[Tensor, float], Tensor]:
-            return wrap(guided(denoiser, levels, noise.shape, positive=positive, negative=negative, scale=guidance))
+            asks = [ask_part(levels, first) for first in range(0, count, at_once)]
 
-        return Starts(noise * denoiser.sigma_max, ask)
+            def in_parts(x: Tensor, sigma: float) -> Tensor:
+                return torch.cat([D(part, sigma) for D, part in zip(asks, x.split(at_once), strict=True)])
+
+            return wrap(in_parts)
+
+        return Starts(noise * getattr(denoiser, "pure_noise", float)(denoiser.sigma_max), ask)
 
     return starts(0, seen, taught), starts(seen, unseen, others)
 

@@ -98,7 +98,7 @@ def comfyui(task: str, folder: Path, side: int, dtype: torch.dtype) -> Task:
     guider.set_cfg(GUIDANCE)
 
     def step(
-        model_k: Callable, x: torch.Tensor, _sigmas: torch.Tensor, extra_args: dict, *_rest: object
+        model_k: Callable, x: torch.Tensor, _sigmas: torch.Tensor, extra_args: dict, **_rest: object
     ) -> torch.Tensor:
         sigma = x.new_full([1], SIGMA)
         serve(lambda: model_k(x, sigma, **extra_args))

@@ -443,7 +443,7 @@ def test_it_draws_with_a_model(call, models, model):
 
 
 def test_large_latents_go_in_parts_and_cancel_between_them(host, models, model, monkeypatch):
-    monkeypatch.setattr(node_fit, "AT_ONCE", 4 * 4 * 6 * 4)
+    monkeypatch.setattr(fit, "AT_ONCE", 4 * 4 * 6 * 4)
     latent = {"samples": torch.zeros(1, *SIZE)}
     run(model(), positive=text(0.3), latent=latent)
     assert set(models.batches) == {4, 2}

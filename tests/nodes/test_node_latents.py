@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from varifold.models.checkpoint import CheckpointError, Spec, load_autoencoder, save_denoiser
-from varifold.models.denoising.denoiser import Prepared
+from varifold.models.denoising.prepared import Prepared
 from varifold.models.denoising.timesteps import table
 from varifold.models.nets.dit import DiT, DiTConfig
 from varifold.models.nets.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
+from varifold.models.sampling import fit
+from varifold.nodes.answers import answer
+from varifold.nodes.fit import RANDOM_PROMPTS
 
 SIGMAS = torch.tensor([14.6, 3.0, 0.5, 0.0])
 CONFIG = DiTConfig(width=32, depth=2, heads=4, classes=3)
@@ -78,6 +81,12 @@ def test_without_an_autoencoder_the_view_is_rough_and_says_so(call, load):
         call("Sampler", denoiser=denoiser, sigmas=SIGMAS, image=torch.rand(1, 64, 64, 3))
 
 
+def test_the_report_tells_what_makes_the_pictures(call, load):
+    assert "autoencoder: tiny.safetensors" in load()[1]
+    report = call("LoadDenoiser", autoencoder="tiny.safetensors")[1]
+    assert "autoencoder: not used, this denoiser draws pixels" in report
+
+
 def test_an_autoencoder_of_other_latents_is_refused(load):
     with pytest.raises(CheckpointError, match=r"other\.safetensors.*4 channels.*16"):
         load("other.safetensors")
@@ -135,5 +144,73 @@ def test_embeddings_too_many_to_repeat_give_the_same(load, monkeypatch):
     conds = [denoiser.prompt("hero"), None]
     x = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     kept = Prepared(denoiser, [3.0, 1.0], conds, (2, 4, 8, 8))(x, 3.0)
-    monkeypatch.setattr("varifold.models.denoising.denoiser.MOST_KEPT", 0)
+    monkeypatch.setattr("varifold.models.denoising.prepared.MOST_KEPT", 0)
     assert torch.equal(Prepared(denoiser, [3.0, 1.0], conds, (2, 4, 8, 8))(x, 3.0), kept)
+
+
+def test_a_picture_of_any_size_is_cut_to_one_that_the_net_takes(draw):
+    assert draw(image=torch.rand(1, 90, 70, 3))[0].shape == (1, 80, 64, 3)
+    assert draw(image=torch.rand(1, 10, 40, 3))[0].shape == (1, 16, 32, 3)
+
+
+def test_a_trace_brings_the_autoencoder_back(call, load, host, monkeypatch):
+    """What ran between Sampler and Trace may have sent its weights away, or half of them."""
+    denoiser, _ = load()
+    trace = call("Sampler", denoiser=denoiser, sigmas=SIGMAS, solver="euler")[3]
+    brought = []
+    monkeypatch.setattr(type(host), "load", lambda self, *adopted: brought.extend(adopted))
+    (frames,) = call("Trace", trace=trace, scale=1)
+    assert brought == [denoiser.autoencoder] and frames.shape == (3, 64, 64, 3)
+
+
+def test_a_guide_reads_the_class_in_its_own_embeddings(load, call, files):
+    denoiser, _ = load()
+    spec = replace(denoiser.spec, config=asdict(replace(CONFIG, width=16)))
+    weak = randomised(DiT(DiTConfig(**spec.config)), 5)
+    save_denoiser(files / "weak.safetensors", weak, spec, torch.float32)
+    guide, _ = call("LoadDenoiser", file="weak.safetensors")
+    hero = denoiser.prompt("hero")
+    for cond in (hero, {"label": torch.tensor([2])}):
+        assert torch.equal(guide.reading(cond, denoiser)["label"], weak.labels[2:3])
+    assert torch.equal(guide.reading(denoiser.prompt(""), denoiser)["label"], weak.labels[-1:])
+    with pytest.raises(ValueError, match="mixture"):
+        guide.reading({"label": hero["label"] / 2}, denoiser)
+    (guided,) = call("Guidance", denoiser=denoiser, method="cfg", guide=guide)
+    positive = call("Prompt", denoiser=denoiser, text="hero")[0]
+    call("Sampler", denoiser=guided, sigmas=SIGMAS, solver="euler", positive=positive, guidance=2.0)
+
+
+def test_a_guide_of_other_classes_is_refused(load, call, files):
+    denoiser, _ = load()
+    spec = replace(denoiser.spec, labels=("cat", "dog", "hero"))
+    save_denoiser(files / "other classes.safetensors", denoiser.net, spec, torch.float32)
+    guide, _ = call("LoadDenoiser", file="other classes.safetensors")
+    with pytest.raises(ValueError, match="other classes"):
+        guide.reading(denoiser.prompt("hero"), denoiser)
+
+
+def test_a_schedule_picks_from_the_levels_that_the_denoiser_was_trained_at(load, call):
+    denoiser, _ = load()
+    levels = call("Schedule", curve="simple", steps=10, denoiser=denoiser)[0].tolist()
+    assert levels == pytest.approx([*(table("linear")[999 - 100 * step] for step in range(10)), 0.0])
+    told = answer("schedule", {"widgets": {"curve": "simple", "steps": 10}, "file": "dit.safetensors"})
+    assert told["sigmas"] == levels
+
+
+@pytest.mark.parametrize("prompts", ["hero\ncat", ""])
+def test_a_fit_is_for_classes(load, call, monkeypatch, prompts):
+    denoiser, _ = load()
+    seen = []
+
+    def of_denoiser(denoiser, conds, **options):
+        seen.extend(conds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "of_denoiser", of_denoiser)
+    with pytest.raises(KeyboardInterrupt):
+        call("FitSchedule", denoiser=denoiser, prompts=prompts)
+    labels = torch.cat([cond["label"] for cond in seen])
+    if prompts:
+        assert torch.equal(labels, denoiser.net.labels[[2, 0]])
+    else:
+        assert len(labels) == RANDOM_PROMPTS and len(labels.unique(dim=0)) == CONFIG.classes

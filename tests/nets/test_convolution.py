@@ -1,4 +1,4 @@
-"""3×3 convolutions with fewer multiplications: the same sums as PyTorch's."""
+"""3×3 convolutions by fewer multiplications or by one product: the same sums as PyTorch's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from varifold.models.nets import winograd
+from varifold.models.nets.convolution import Conv3x3
 from varifold.models.nets.latent_unet import LatentUNet, LatentUNetConfig
-from varifold.models.nets.winograd import Conv3x3, convolve
+from varifold.models.nets.winograd import convolve
 
 torch.set_num_threads(1)
 
@@ -33,24 +34,33 @@ def test_it_is_a_convolution(monkeypatch, shape, band, chunk):
 @pytest.mark.parametrize(
     ("change", "taken"),
     [
-        ({}, True),
-        ({"dtype": torch.float64}, False),
-        ({"dtype": torch.bfloat16}, False),
-        ({"side": 34}, False),
-        ({"side": 16}, False),
-        ({"grad": True}, False),
+        ({}, "winograd"),
+        ({"dtype": torch.float64}, "library"),
+        ({"dtype": torch.bfloat16}, "library"),
+        ({"side": 34}, "library"),
+        ({"side": 16}, "library"),
+        ({"grad": True}, "library"),
+        ({"stride": 2}, "library"),
+        ({"side": 8}, "product"),
+        ({"side": 8, "grad": True}, "product"),
+        ({"side": 8, "dtype": torch.bfloat16}, "product"),
+        ({"side": 16, "stride": 2}, "product"),
+        ({"side": 2, "stride": 2}, "product"),
     ],
 )
-def test_it_is_taken_where_it_pays(monkeypatch, change, taken):
-    calls = []
-    monkeypatch.setattr(winograd, "convolve", lambda *given: calls.append(1) or convolve(*given))
-    dtype, side = change.get("dtype", torch.float32), change.get("side", 32)
-    layer = Conv3x3(8, 8).to(dtype)
+def test_each_way_is_taken_where_it_pays(monkeypatch, change, taken):
+    dtype, side, stride = change.get("dtype", torch.float32), change.get("side", 32), change.get("stride", 1)
+    ways, layer = [], Conv3x3(8, 6, stride).to(dtype)
     with torch.set_grad_enabled(change.get("grad", False)):
-        x = random(1, 8, side, side, seed=1).to(dtype)
-        expected = F.conv2d(x, layer.weight, layer.bias, padding=1)
-        torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-5)
-    assert bool(calls) == taken
+        x = random(1, 8, side, side, seed=1).to(dtype).contiguous(memory_format=torch.channels_last)
+        expected = F.conv2d(x, layer.weight, layer.bias, stride=stride, padding=1)
+        monkeypatch.setattr(winograd, "convolve", lambda *given: ways.append("winograd") or convolve(*given))
+        for name, way in {"product": F.linear, "library": F.conv2d}.items():
+            monkeypatch.setattr(F, way.__name__, lambda *given, n=name, way=way: ways.append(n) or way(*given))
+        said = layer(x)
+    exact = {"rtol": 1e-4, "atol": 1e-5} if dtype != torch.bfloat16 else {"rtol": 2e-2, "atol": 2e-2}
+    torch.testing.assert_close(said, expected, **exact)
+    assert ways == [taken] and said.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_whole_net_says_the_same(monkeypatch):

@@ -1,0 +1,92 @@
+"""Sampler, Guidance and Fit Schedule with denoisers that read a text encoder's prompts: a small SD 1 and a small Flux."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_checkpoints import small_checkpoints
+
+from varifold.nodes.conditions import conditioning_in
+
+SIGMAS = torch.tensor([14.6, 1.0, 0.0])
+SIDE = 32  # of pictures, to draw fast
+
+
+def text(seed: int, length: int = 3, width: int = 768, **extras) -> list:
+    """A CONDITIONING, as of CLIPTextEncode."""
+    return [[torch.randn(1, length, width, generator=torch.Generator().manual_seed(seed)), extras]]
+
+
+@pytest.fixture
+def load(call, models_folder):
+    def load(name: str):
+        (models_folder / "small.safetensors").write_bytes(small_checkpoints()[name].packed())
+        return call("LoadDenoiser", file="small.safetensors")[0]
+
+    return load
+
+
+@pytest.fixture
+def sd(load):
+    return load("SD 1, checkpoint").with_autoencoder(None)
+
+
+@pytest.fixture
+def draw(call):
+    """`draw(denoiser, ...)` gives the samples of a picture of SIDE pixels."""
+    usual = {"sigmas": SIGMAS, "solver": "euler", "width": SIDE, "height": SIDE, "guidance": 2.0}
+    return lambda denoiser, **given: call("Sampler", denoiser=denoiser, **usual | given)[2]["samples"]
+
+
+def test_prompts_of_different_lengths_are_guided_and_averaged(sd, draw):
+    long, short, negative = text(1, 5), text(2, 3), text(3, 4)
+    both = draw(sd, positive=long + short, negative=negative)
+    assert (both - draw(sd, positive=long, negative=negative)).abs().max() > 1e-4
+    assert torch.allclose(both, draw(sd, positive=short + long, negative=negative), atol=1e-5)
+
+
+def test_a_prompt_for_all_and_prompts_one_each_meet(sd, draw):
+    each = [[torch.cat([text(seed)[0][0] for seed in (1, 2)]), {}]]
+    drawn = draw(sd, positive=each, negative=text(3), batch=2)
+    alone = draw(sd, positive=text(1), negative=text(3))
+    assert torch.allclose(drawn[:1], alone, atol=1e-4 * float(alone.abs().max()))
+
+
+def test_perp_neg_needs_the_empty_prompt(call, sd, draw):
+    with pytest.raises(ValueError, match="needs empty"):
+        call("Guidance", denoiser=sd, method="perp_neg")
+    drawn = []
+    for seed in (7, 8):
+        (guided,) = call("Guidance", denoiser=sd, method="perp_neg", empty=text(seed))
+        drawn.append(draw(guided, positive=text(1), negative=text(3)))
+    assert (drawn[0] - drawn[1]).abs().max() > 1e-4
+
+
+def test_a_guide_takes_the_place_of_the_negative(call, sd, draw):
+    (guided,) = call("Guidance", denoiser=sd, method="cfg", guide=sd)
+    assert torch.allclose(draw(guided, positive=text(1)), draw(sd, positive=text(1), guidance=1.0), atol=1e-4)
+    with pytest.raises(ValueError, match="wire it"):
+        draw(sd, positive=text(1))
+
+
+def test_a_fit_asks_for_the_prompts_that_are_missing(call, sd):
+    with pytest.raises(ValueError, match="wire positive"):
+        call("FitSchedule", denoiser=sd, guidance=1.0)
+    with pytest.raises(ValueError, match="negative: wire it"):
+        call("FitSchedule", denoiser=sd, positive=text(1), guidance=2.0)
+
+
+def test_sizes_are_told_in_pixels(sd, draw):
+    with pytest.raises(ValueError, match="multiples of 16, not 40×32"):
+        draw(sd, positive=text(1), negative=text(2), width=40)
+    with pytest.raises(ValueError, match="multiples of 16, not 40×32: try 32×32"):
+        draw(sd, positive=text(1), negative=text(2), latent={"samples": torch.zeros(1, 4, 4, 5)})
+
+
+def test_flux_without_guidance_is_no_flux_dev_of_ours(load):
+    denoiser = load("Flux dev, diffusers")
+    told = text(1, width=8, pooled_output=torch.zeros(1, 8), guidance=None)
+    with pytest.raises(ValueError, match="FluxDisableGuidance"):
+        conditioning_in(told, denoiser, (4, 4))
+    told[0][1]["guidance"] = 2
+    assert conditioning_in(told, denoiser, (4, 4))[0][0]["guidance"].tolist() == [2.0]
