@@ -68,8 +68,7 @@ def latent_start(order: Order, canvas: Canvas) -> Start:
         if canvas.encode is None:
             raise ValueError("to rework a picture with a denoiser of latents wire a vae, here or where it is loaded")
         rgb = repeated(wires.image_in(order.image)[0], order.batch)
-        multiple = canvas.multiple
-        size = _size(order, multiple, *(max(multiple, side - side % multiple) for side in rgb.shape[1:3]))
+        size = _size(order, canvas.multiple, *(side - side % canvas.multiple for side in rgb.shape[1:3]))
         rgb = cover(rgb.movedim(-1, 1), size, enlarge="bicubic").movedim(1, -1).clamp(0, 1)
         samples = canvas.encode(rgb)
         if samples.shape[1] != canvas.channels:
@@ -85,6 +84,6 @@ def latent_start(order: Order, canvas: Canvas) -> Start:
 
 def _size(order: Order, multiple: int, own_height: int, own_width: int) -> tuple[int, int]:
     height, width = order.height or own_height, order.width or own_width
-    if height % multiple or width % multiple:
+    if height % multiple or width % multiple or not (height and width):
         raise ValueError(f"this denoiser takes sizes that are multiples of {multiple}, not {width}×{height}")
     return height, width

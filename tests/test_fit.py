@@ -412,6 +412,18 @@ def test_unseen_starts_have_noise_and_prompts_of_their_own():
         assert torch.equal(said, asked.pop())
 
 
+def test_many_starts_are_asked_in_parts(monkeypatch):
+    denoiser, conds = small_denoiser(), [words(seed) for seed in range(3)]
+    at_once, _ = fit.of_denoiser(denoiser, conds, guidance=1.5, trajectories=7)
+    whole, batches = at_once.ask([2.0])(at_once.x, 2.0), []
+    forward = denoiser.net.forward
+    monkeypatch.setattr(denoiser.net, "forward", lambda x, *rest: batches.append(len(x)) or forward(x, *rest))
+    monkeypatch.setattr(fit, "AT_ONCE", 4 * 4 * 8 * 8)
+    parts, _ = fit.of_denoiser(denoiser, conds, guidance=1.5, trajectories=7)
+    torch.testing.assert_close(parts.ask([2.0])(parts.x, 2.0), whole, rtol=1e-4, atol=1e-4)
+    assert batches == [2 * 4, 2 * 2]
+
+
 def test_one_condition_is_for_all():
     denoiser = small_denoiser()
     for conds in ([None], [words(1)]):

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bounds import check_flags, check_numbers
+
 LOWEST_FREQUENCY = 1e-4  # of positions and times, in radians per patch or timestep; the highest is 1
 TIME_FREQUENCIES = 128
 HIDDEN = 4  # the width inside a feed-forward net, in widths of a token
@@ -56,13 +58,8 @@ class DiTConfig:
     mirrored: bool = False
 
     def __post_init__(self):
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} should be a whole number from {low} to {high}, not {value!r:.80}")
-        for name in ("learn_sigma", "mirrored"):
-            if type(getattr(self, name)) is not bool:
-                raise ValueError(f"{name} should be true or false, not {getattr(self, name)!r:.80}")
+        check_numbers(self, LIMITS)
+        check_flags(self, ("learn_sigma", "mirrored"))
         if self.dialect not in tuple(DIALECTS):
             raise ValueError(f"dialect should be one of {', '.join(DIALECTS)}, not {self.dialect!r:.80}")
         if self.width % 4:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bounds import check_flags, check_numbers
+
 WAVES = 256
 LONGEST_WAVE = 10000.0
 THETA = 10000.0
@@ -55,12 +57,8 @@ class FluxConfig:
     guidance: bool = True
 
     def __post_init__(self):
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} should be a whole number from {low} to {high}, not {value!r:.80}")
-        if type(self.guidance) is not bool:
-            raise ValueError(f"guidance should be true or false, not {self.guidance!r:.80}")
+        check_numbers(self, LIMITS)
+        check_flags(self, ("guidance",))
         if self.width % self.heads:
             raise ValueError(f"heads should divide width {self.width}, and {self.heads} does not")
         if not isinstance(self.axes, (list, tuple)):

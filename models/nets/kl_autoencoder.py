@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bounds import check_flags, check_numbers
 from .strips import Grow, Strips, convolved, grown, spans
 
 GROUPS = 32
@@ -40,12 +41,8 @@ class KLAutoencoderConfig:
         for width in self.widths:
             if type(width) is not int or width % GROUPS or not GROUPS <= width <= 4096:
                 raise ValueError(f"every width should be a multiple of {GROUPS} up to 4096, not {width!r:.80}")
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} should be a whole number from {low} to {high}, not {value!r:.80}")
-        if type(self.quant) is not bool:
-            raise ValueError(f"quant should be true or false, not {self.quant!r:.80}")
+        check_numbers(self, LIMITS)
+        check_flags(self, ("quant",))
 
 
 def _norm(channels: int) -> nn.GroupNorm:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bounds import check_number, check_numbers, make_tuples
 from .convolution import Conv3x3
 from .text_transformer import CrossAttention, TextTransformer
 
@@ -55,21 +56,16 @@ class LatentUNetConfig:
     head_width: int = 0
 
     def __post_init__(self):
-        for name in ("multipliers", "depths"):
-            value = getattr(self, name)
-            if not isinstance(value, (list, tuple)):
-                raise ValueError(f"{name} should be a list of whole numbers, not {value!r:.80}")
-            object.__setattr__(self, name, tuple(value))
-        for name, (low, high) in LIMITS.items():
-            _check(name, getattr(self, name), low, high)
+        make_tuples(self, ("multipliers", "depths"))
+        check_numbers(self, LIMITS)
         if not 1 <= len(self.multipliers) <= 6:
             raise ValueError(f"multipliers should name 1 to 6 levels, not {len(self.multipliers)}")
         if len(self.depths) != len(self.multipliers):
             raise ValueError(f"depths should name {len(self.multipliers)} levels, as multipliers does")
         for multiplier in self.multipliers:
-            _check("every one of multipliers", multiplier, 1, 16)
+            check_number("every one of multipliers", multiplier, 1, 16)
         for depth in self.depths:
-            _check("every one of depths", depth, 0, 32)
+            check_number("every one of depths", depth, 0, 32)
         if self.width % GROUPS:
             raise ValueError(f"width should be a multiple of {GROUPS}, not {self.width}")
         if (self.heads == 0) == (self.head_width == 0):
@@ -80,11 +76,6 @@ class LatentUNetConfig:
         ):
             if depth and self.width * multiplier % getattr(self, name):
                 raise ValueError(f"{name} {getattr(self, name)} does not divide the {self.width * multiplier} channels")
-
-
-def _check(name: str, value, low: int, high: int) -> None:
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{name} should be a whole number from {low} to {high}, not {value!r:.80}")
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:

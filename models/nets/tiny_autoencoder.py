@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bounds import check_flags, check_numbers
 from .strips import Grow, Strips, convolved, grown, spans
 
 ENCODER_BLOCKS = (1, 3, 3, 3)
@@ -35,13 +36,8 @@ class TinyAutoencoderConfig:
     scaled: bool = False
 
     def __post_init__(self):
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} should be a whole number from {low} to {high}, not {value!r:.80}")
-        for name in ("encodes", "decodes", "scaled"):
-            if type(getattr(self, name)) is not bool:
-                raise ValueError(f"{name} should be true or false, not {getattr(self, name)!r:.80}")
+        check_numbers(self, LIMITS)
+        check_flags(self, ("encodes", "decodes", "scaled"))
         if not (self.encodes or self.decodes):
             raise ValueError("decodes should be true where encodes is not")
 

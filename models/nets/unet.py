@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bounds import check_number, check_numbers, make_tuples
+
 FREQUENCIES = (0.3, 30.0, 64)  # lowest, highest, how many; in radians per unit of c_noise
 WORD_GAIN = 8.0
 HEAD_WIDTH = 64
@@ -45,28 +47,18 @@ class UNetConfig:
     vocabulary: int = 1
 
     def __post_init__(self):
-        for name in ("multipliers", "attention_levels"):
-            value = getattr(self, name)
-            if not isinstance(value, (list, tuple)):
-                raise ValueError(f"{name} should be a list of whole numbers, not {value!r:.80}")
-            object.__setattr__(self, name, tuple(value))
-        for name, (low, high) in LIMITS.items():
-            _check(name, getattr(self, name), low, high)
+        make_tuples(self, ("multipliers", "attention_levels"))
+        check_numbers(self, LIMITS)
         if not 1 <= len(self.multipliers) <= 6:
             raise ValueError(f"multipliers should name 1 to 6 levels, not {len(self.multipliers)}")
         for multiplier in self.multipliers:
-            _check("every multiplier", multiplier, 1, 16)
+            check_number("every multiplier", multiplier, 1, 16)
         if len(self.attention_levels) > len(self.multipliers):
             raise ValueError("attention_levels names more levels than there are")
         for level in self.attention_levels:
-            _check("every attention level", level, 0, len(self.multipliers) - 1)
+            check_number("every attention level", level, 0, len(self.multipliers) - 1)
         if self.width % 16:
             raise ValueError(f"width should be a multiple of 16, not {self.width}")
-
-
-def _check(name: str, value, low: int, high: int) -> None:
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{name} should be a whole number from {low} to {high}, not {value!r:.80}")
 
 
 def _norm(channels: int) -> nn.GroupNorm:

@@ -1,4 +1,4 @@
-"""Sampler, Guidance and Fit Schedule with denoisers that read a text encoder's prompts: a small SD 1 and a small Flux."""
+"""Sampler, Guidance and Fit Schedule with what reads a text encoder's prompts: a small SD 1, and a small Flux."""
 
 from __future__ import annotations
 
