@@ -7,6 +7,7 @@ from .lora import VarifoldLoRA
 from .model import VarifoldFromModel
 from .noise import VarifoldNoise
 from .palette import VarifoldSnapPalette
+from .palette_transfer import VarifoldPalette
 from .sample_picture import VarifoldSamplePicture
 from .sampler import VarifoldSampler
 from .schedule import VarifoldSchedule
@@ -29,6 +30,7 @@ NODES = {
     "Sampler": VarifoldSampler,
     "Trace": VarifoldTrace,
     "Sheet": VarifoldSheet,
+    "Palette": VarifoldPalette,
     "Snap Palette": VarifoldSnapPalette,
     "Sample Picture": VarifoldSamplePicture,
 }

@@ -80,7 +80,8 @@ class VarifoldFitSchedule:
                     {
                         "default": "",
                         "multiline": True,
-                        "tooltip": "A prompt a line, where Prompt (Varifold) makes them. Empty: words at random.",
+                        "tooltip": "A prompt a line, where Prompt (Varifold) makes them. Empty: words or classes at "
+                        "random.",
                     },
                 ),
                 "trajectories": (

@@ -67,7 +67,10 @@ class VarifoldGuidance:
                 ),
                 "empty": (
                     "CONDITIONING",
-                    {"tooltip": "For perp_neg with a MODEL: CLIPTextEncode of an empty text."},
+                    {
+                        "tooltip": "For perp_neg with a denoiser that draws by CLIPTextEncode: the same of an empty "
+                        "text."
+                    },
                 ),
                 "strength": (
                     "FLOAT",
@@ -162,13 +165,13 @@ def _check_fit(denoiser, guidance) -> None:
         raise ValueError("a MODEL can neither be a guide nor have one: wire two of Varifold's own denoisers")
     if guidance.other == "perturbed" and not of_host:
         if not hasattr(denoiser, "without_attention"):
-            raise ValueError("pag needs a net with attention in its middle, and this denoiser has none")
+            raise ValueError("pag needs a net that can leave out attention in its middle, and this one cannot")
         denoiser.without_attention(None)
     by_text = of_host or "tokens" in denoiser.conditions
     if guidance.other == "empty" and by_text != (guidance.empty is not None):
         raise ValueError(
             "perp_neg with this denoiser needs empty: wire CLIPTextEncode of an empty text"
             if by_text
-            else "empty is for MODELs and others that read a text encoder's prompts: unplug it, this denoiser knows "
-            "what no prompt is"
+            else "empty is for MODELs and others that draw by CLIPTextEncode: unplug it, this denoiser knows what no "
+            "prompt is"
         )

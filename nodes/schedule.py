@@ -189,7 +189,7 @@ class VarifoldSchedule:
             "optional": {
                 "denoiser": (
                     "VARIFOLD_DENOISER",
-                    {"tooltip": "Take the σ range from this denoiser."},
+                    {"tooltip": "Take the σ range, and the levels it was trained on, from this denoiser."},
                 ),
                 "model": (
                     "MODEL",

@@ -235,6 +235,8 @@ def respecified(valid, path, **changes):
         ({"vocabulary": ["<null>", "hero", "hero"]}, "vocabulary"),
         ({"vocabulary": ["<null>", "hero", "a\x1b[2J"]}, "vocabulary"),
         ({"vocabulary": ["<null>", "hero", ["robe"]]}, "vocabulary"),
+        ({"labels": ["x" * 300]}, "labels"),
+        ({"labels": ["hero"]}, "1 labels and its net 0 classes"),
         ({"title": "x" * 10_000}, "title"),
     ],
 )
@@ -244,6 +246,11 @@ def test_hostile_specs_are_refused_by_field(changes, reason, valid, tmp_path):
         with pytest.raises(CheckpointError, match=reason) as caught:
             use(path)
         assert "bad.safetensors" in str(caught.value) and len(str(caught.value)) < 1000
+
+
+def test_classes_may_have_long_names_and_share_them():
+    labels = ("crane", "crane", "great white shark, white shark, man-eater, man-eating shark, Carcharodon carcharias")
+    assert replace(SPEC, labels=labels).labels == labels
 
 
 def test_spec_that_is_not_json_is_refused(tmp_path):

@@ -22,7 +22,8 @@ class Match:
     """A layout that reads the file: `source` tells where each tensor of the net is; `proof` and `doubts` are sentences.
 
     `source` raises KeyError for a name that it does not know. `others` are readings that the user may choose where the
-    file cannot tell, one for each prediction. `spare` are tensors that nobody needs: copies, and what the net computes.
+    file cannot tell, one for each prediction. `spare` are tensors that no net needs: copies, marks, and what is
+    computed.
     """
 
     family: str

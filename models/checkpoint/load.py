@@ -1,6 +1,8 @@
 """From a file to a Denoiser, and back."""
 
+import math
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,11 +69,15 @@ def load_denoiser(
 
 
 def natural_dtype(checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
-    """What a net is best run in: float32 on the CPU and where it is small, else what the file holds (fp8: bfloat16)."""
-    held = checkpoint.header.tensors[next(iter(checkpoint.sources.values())).keys[0]].dtype
+    """What a net is best run in: float32 on the CPU and where it is small, else what most of it is (fp8: bfloat16)."""
+    held = Counter()
+    for source in checkpoint.sources.values():
+        for key in source.keys:
+            held[checkpoint.header.tensors[key].dtype] += math.prod(checkpoint.header.tensors[key].shape)
     if device.type == "cpu" or sum(tensor.numel() for tensor in checkpoint.net.state_dict().values()) < SMALL:
         return torch.float32
-    return {"F16": torch.float16, "F32": torch.float32, "F64": torch.float32}.get(held, torch.bfloat16)
+    ((most, _),) = held.most_common(1)
+    return {"F16": torch.float16, "F32": torch.float32, "F64": torch.float32}.get(most, torch.bfloat16)
 
 
 def _autoencoder(

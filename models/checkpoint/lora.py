@@ -59,7 +59,7 @@ def with_lora(denoiser: Denoiser, path: str | os.PathLike, strength: float = 1.0
         net = build(denoiser.spec.architecture, denoiser.spec.config)
     net.load_state_dict(weights, assign=True)
     net.eval().requires_grad_(False)
-    known_as = denoiser.identity and f"{denoiser.identity} + {identity(lora.path)} * {strength!r}"
+    known_as = denoiser.identity_with(f"{identity(lora.path)} * {strength!r}")
     return denoiser.with_net(net, known_as), report
 
 

@@ -145,8 +145,10 @@ def match(header: Header, prefix: str, names: Names) -> Match:
             "a variant that is not read"
         )
 
-    spec, doubts, others = _readings(header, prefix, family, config)
-    return Match(f"{spec.title}, {names.layout}", spec, _source(modules, prefix), proof, doubts, others)
+    marks = {mark: {mark, prefix + mark} & header.tensors.keys() for mark in (V_MARK, ZERO_SNR_MARK)}
+    spec, doubts, others = _readings({mark for mark, found in marks.items() if found}, family, config)
+    spare = frozenset().union(*marks.values())
+    return Match(f"{spec.title}, {names.layout}", spec, _source(modules, prefix), proof, doubts, others, spare)
 
 
 def sources(names: Names, config: LatentUNetConfig) -> Callable[[str], Source]:
@@ -262,10 +264,9 @@ def _foreign(tensors: Tensors, modules: dict[str, tuple[str, ...]]) -> list[str]
 
 
 def _readings(
-    header: Header, prefix: str, family: Family, config: LatentUNetConfig
+    marks: set[str], family: Family, config: LatentUNetConfig
 ) -> tuple[Spec, tuple[str, ...], tuple[Spec, ...]]:
     """What the file's net predicts; what is doubtful about that; and the other reading."""
-    marks = {mark for mark in (V_MARK, ZERO_SNR_MARK) if {mark, prefix + mark} & header.tensors.keys()}
     second = family.name == FAMILIES[1024].name
 
     def reading(prediction: str, betas: str = "scaled_linear") -> Spec:

@@ -21,6 +21,7 @@ CHANNELS = {
 }
 TABLED = ("eps", "v", "x0")
 MAX_WORDS = 65536
+MAX_WORD, MAX_LABEL = 64, 256  # letters; a class may have several names
 MAX_SIDE = 16384
 MAX_TEXT = 4096
 MAX_DEPTH = 32
@@ -36,6 +37,7 @@ class Spec:
     betas: for a net that was trained at a table of levels and is told their number: a key of TABLES, else "";
     channels: how a tensor becomes a picture, a key of CHANNELS, colours and alpha from 0 to 1;
     vocabulary: words in the order of the net's word table, the first of which means no word;
+    labels: names of the net's classes in their order, see denoising.labels;
     extra: fields of newer versions, kept when the spec is saved again.
     """
 
@@ -84,10 +86,12 @@ class Spec:
         sides = all(type(side) is int and 0 < side <= MAX_SIDE for side in self.shape)
         _require(sides and len(self.shape) == 3, "shape", self.shape, "[channels, height, width]")
         _require(self.shape[0] == CHANNELS[self.channels][0], "channels", self.channels, "as many as shape says")
-        for name in ("vocabulary", "labels"):
+        for name, longest in (("vocabulary", MAX_WORD), ("labels", MAX_LABEL)):
             words = getattr(self, name)
-            fine = len(words) <= MAX_WORDS and all(_is_text(word, 64) and word for word in words)
-            _require(fine and len(set(words)) == len(words), name, words, "a list of different short words")
+            fine = len(words) <= MAX_WORDS and all(_is_text(word, longest) and word for word in words)
+            _require(fine, name, words, f"a list of texts of at most {longest} letters")
+        differ = len(set(self.vocabulary)) == len(self.vocabulary)
+        _require(differ, "vocabulary", self.vocabulary, "a list of different words")
 
     def to_json(self) -> str:
         return json.dumps({**self.extra, **{k: v for k, v in asdict(self).items() if k != "extra"}}, ensure_ascii=False)

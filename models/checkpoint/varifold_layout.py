@@ -16,4 +16,7 @@ def match(header: Header) -> Match | None:
     words = spec.config.get("vocabulary", 1)
     if spec.vocabulary and words != len(spec.vocabulary):
         raise ValueError(f"its vocabulary has {len(spec.vocabulary)} words and its net {quote(words)}")
+    classes = spec.config.get("classes", 0)
+    if spec.labels and classes != len(spec.labels):
+        raise ValueError(f"it has {len(spec.labels)} labels and its net {quote(classes)} classes")
     return Match(FAMILY, spec, lambda name: Source((name,)), f"the file's metadata has {KEY}")

@@ -45,7 +45,7 @@ class Denoiser:
         sigma_max: float,
         vocabulary: Vocabulary | None = None,
         spec: Any = None,
-        identity: str | Callable[[], str] | None = None,
+        identity: str | Callable[[], str | None] | None = None,
         autoencoder: Any = None,
     ):
         self.net = net
@@ -64,6 +64,16 @@ class Denoiser:
         if callable(self._identity):
             self._identity = self._identity()
         return self._identity
+
+    def identity_with(self, change: str) -> Callable[[], str | None]:
+        """What gives its identity and a change to it, once that is asked for; holds none of its weights."""
+        own = self._identity
+
+        def changed() -> str | None:
+            known = own() if callable(own) else own
+            return known and f"{known} + {change}"
+
+        return changed
 
     @property
     def space(self) -> Space:
@@ -110,7 +120,7 @@ class Denoiser:
         changed.autoencoder = autoencoder
         return changed
 
-    def with_net(self, net: nn.Module, identity: str | None) -> Denoiser:
+    def with_net(self, net: nn.Module, identity: str | Callable[[], str | None] | None) -> Denoiser:
         """The same denoiser with other weights, and what tells them from others'."""
         changed = copy.copy(self)
         changed.net, changed._identity = net, identity
@@ -165,7 +175,7 @@ class Denoiser:
         Raises ValueError for a net that cannot do so.
         """
         if not getattr(self.net, "can_look_nowhere", False):
-            raise ValueError("pag needs a net with attention in its middle, and this one has none")
+            raise ValueError("pag needs a net that can leave out attention in its middle, and this one cannot")
         return {**(cond or {}), "alone": torch.ones(1, 1)}
 
     def reading(self, cond: Cond, other: Denoiser) -> Cond:

@@ -139,6 +139,9 @@ def _weaker(
     spaces = [getattr(each, "space", None) for each in (guide, denoiser)]
     if None not in spaces and spaces[0] != spaces[1]:
         raise ValueError(f"a denoiser in {spaces[1].name} space cannot be guided by one in {spaces[0].name} space")
+    kinds = [getattr(each, "channels", None) for each in (guide, denoiser)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        raise ValueError(f"a denoiser of {kinds[1]} cannot be guided by one of {kinds[0]}: take one of the same family")
     read = getattr(guide, "reading", None)
     conds = positives if read is None else [read(cond, denoiser) for cond in positives]
     ask = _outputs(guide, sigmas, conds, shape)

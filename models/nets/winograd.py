@@ -23,7 +23,7 @@ CHUNK = 4_000_000  # numbers of transformed filters at a time, where they are us
 @cache
 def _both_sides(name: str) -> Tensor:
     """M ⊗ M, which applies M to the rows and the columns of a flattened tile."""
-    matrix = torch.tensor({"input": B_T, "filter": G, "output": A_T}[name], dtype=torch.float64)
+    matrix = torch.tensor({"input": B_T, "filter": G, "output": A_T}[name], dtype=torch.float64, device="cpu")
     return torch.kron(matrix, matrix).div(576 if name == "filter" else 1).float()
 
 

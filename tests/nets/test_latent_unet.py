@@ -243,8 +243,10 @@ def test_sd2_may_be_read_as_eps(nets, tmp_path):
 @pytest.mark.parametrize(("layout", "before"), [*((layout, "") for layout in LAYOUTS), ("prefixed", PREFIX)])
 def test_marks_tell_prediction_and_table(nets, layout, before, tmp_path):
     tensors = {**in_layout(nets("sdxl").state_dict(), layout), f"{before}v_pred": torch.zeros(0)}
-    match = inspect(written(tmp_path, tensors)).match
+    checkpoint = inspect(written(tmp_path, tensors))
+    match = checkpoint.match
     assert (match.spec.prediction, match.spec.betas, match.doubts, match.others) == ("v", "scaled_linear", (), ())
+    assert checkpoint.unused == ()
     match = inspect(written(tmp_path, {**tensors, f"{before}ztsnr": torch.zeros(0)})).match
     assert (match.spec.prediction, match.spec.betas, match.spec.sigma_max) == ("v", "zero_snr", table("zero_snr")[-1])
 

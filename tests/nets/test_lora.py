@@ -305,6 +305,13 @@ def test_one_after_another(theirs, base, small, write):
     assert identity(path) in once.identity and once.identity.startswith(base("sd1").identity)
 
 
+def test_a_base_is_not_hashed_before_its_identity_is_asked_for(base, small):
+    asked = []
+    plain = base("sd1").with_net(base("sd1").net, lambda: asked.append(1) or "base")
+    changed, _ = with_lora(plain, small[1], 0.5)
+    assert not asked and changed.identity == f"base + {identity(small[1])} * 0.5" and asked
+
+
 def test_the_one_given_is_left_alone_and_shares_the_rest(base, small):
     plain = base("sd1")
     before = {name: tensor.clone() for name, tensor in plain.net.state_dict().items()}

@@ -62,6 +62,11 @@ CONTRACT = {
         "masks:MASK reference:IMAGE",
         "sheet:IMAGE",
     ),
+    "VarifoldPalette": (
+        "images:IMAGE style:IMAGE strength:FLOAT method:COMBO keep_lightness:BOOLEAN smooth:FLOAT seed:INT",
+        "mask:MASK style_mask:MASK",
+        "image:IMAGE",
+    ),
     "VarifoldSnapPalette": (
         "images:IMAGE colours:INT palettes:COMBO",
         "masks:MASK palette:IMAGE",
@@ -107,6 +112,7 @@ MENUS = {
     ("VarifoldGuidance", "method"): ["cfg", "rescale", "apg", "cfg_zero_star", "pag", "perp_neg"],
     ("VarifoldTrace", "layout"): ["frames", "strip"],
     ("VarifoldSheet", "background"): ["dark", "light"],
+    ("VarifoldPalette", "method"): ["optimal transport", "mkl"],
     ("VarifoldSnapPalette", "palettes"): ["each its own", "one for all"],
     ("VarifoldSamplePicture", "which"): ["cat", "coffee", "hero (transparent)"],
 }

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
+
 import pytest
 import torch
-from small_checkpoints import small_checkpoints
+from small_checkpoints import File, Stored, small_checkpoints
 
+from varifold.models.checkpoint import inspect, natural_dtype
+from varifold.models.sampling import fit
+from varifold.models.sampling.noise import Noise
 from varifold.nodes.conditions import conditioning_in
 
 SIGMAS = torch.tensor([14.6, 1.0, 0.0])
@@ -67,6 +73,11 @@ def test_a_guide_takes_the_place_of_the_negative(call, sd, draw):
     assert torch.allclose(draw(guided, positive=text(1)), draw(sd, positive=text(1), guidance=1.0), atol=1e-4)
     with pytest.raises(ValueError, match="wire it"):
         draw(sd, positive=text(1))
+    sdxl = copy(sd)
+    sdxl.spec = replace(sd.spec, channels="sdxl")
+    (guided,) = call("Guidance", denoiser=sd, method="cfg", guide=sdxl)
+    with pytest.raises(ValueError, match="denoiser of sd1 cannot be guided by one of sdxl"):
+        draw(guided, positive=text(1))
 
 
 def test_a_fit_asks_for_the_prompts_that_are_missing(call, sd):
@@ -74,6 +85,31 @@ def test_a_fit_asks_for_the_prompts_that_are_missing(call, sd):
         call("FitSchedule", denoiser=sd, guidance=1.0)
     with pytest.raises(ValueError, match="negative: wire it"):
         call("FitSchedule", denoiser=sd, positive=text(1), guidance=2.0)
+
+
+def test_a_fit_takes_prompts_of_one_length(call, sd):
+    prompts = [*text(1, 5), *text(2, 3), *text(4, 5)]
+    with pytest.raises(ValueError, match=r"\[5, 768\] and \[3, 768\].*make all prompts as long"):
+        call("FitSchedule", denoiser=sd, positive=prompts, guidance=1.0)
+
+
+def test_a_fit_starts_as_a_run_does(sd):
+    train, _ = fit.of_denoiser(sd, conditioning_in(text(1), sd, (8, 8))[0], trajectories=4)
+    noise = Noise(0, range(len(train.x)), sd.shape)(0)
+    torch.testing.assert_close(train.x, noise * sd.pure_noise(sd.sigma_max))
+
+
+def test_a_net_runs_in_what_most_of_its_file_is(models_folder, monkeypatch):
+    monkeypatch.setattr("varifold.models.checkpoint.load.SMALL", 0)
+    known = small_checkpoints()["SD 2, single file"]
+    first = min(known.tensors, key=lambda name: "time_embed.0.weight" not in name)
+    _, shape, data = known.tensors[first]
+    mixed = File({**known.tensors, first: Stored("F32", shape, data * 4)})
+    (models_folder / "mixed.safetensors").write_bytes(mixed.packed())
+    checkpoint = inspect(models_folder / "mixed.safetensors")
+    assert checkpoint.sources["time_in.weight"].keys == (first,)
+    assert natural_dtype(checkpoint, torch.device("cuda")) == torch.bfloat16
+    assert natural_dtype(checkpoint, torch.device("cpu")) == torch.float32
 
 
 def test_sizes_are_told_in_pixels(sd, draw):

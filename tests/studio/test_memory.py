@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from varifold.studio.host import StudioHost
 from varifold.studio.memory import RESERVE, Memory, bytes_of
 
 DEVICE = torch.device("meta")
@@ -72,3 +73,11 @@ def test_a_net_that_nobody_holds_is_gone():
     last = Net()
     memory.bring(last)
     assert last.is_there
+
+
+def test_what_pytorch_holds_unused_is_free(monkeypatch):
+    told = {"is_available": lambda: True, "mem_get_info": lambda device: (5, 10)}
+    told |= {"memory_reserved": lambda device: 7, "memory_allocated": lambda device: 3}
+    for name, answer in told.items():
+        monkeypatch.setattr(torch.cuda, name, answer)
+    assert StudioHost().memory.free() == 5 + 7 - 3
