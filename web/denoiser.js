@@ -14,7 +14,7 @@ app.registerExtension({
     const title = make("div", { class: "title" });
     const list = make("div", { class: "varifold-words list", tabindex: 0, "aria-label": "words" });
     const filter = make("input", { type: "search", placeholder: "find a word", oninput: () => show() });
-    const report = make("div", { class: "varifold-report" });
+    const report = make("div", { class: "varifold-about" });
     addPart(node, "varifold_facts", make("div", { class: "varifold-facts" }, title, filter, list, report), 150);
 
     function show() {
