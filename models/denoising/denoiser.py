@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from .prepared import Prepared, alike
 from .space import Space
 from .vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from ..nets.attention import OwnAttention
+
 Cond = dict[str, Tensor] | None
 
 
@@ -30,7 +33,8 @@ class Denoiser:
     `context(cond) -> list of [N, ...]` for what depends on the condition alone,
     `forward(x [N, C, H, W], embedding [N, E], context)`, `conditions`, the names of those that it follows, `paddable`,
     those of them where rows of zeros say nothing, so that prompts of different lengths fit into one call, and
-    `multiple`, what height and width must be divisible by.
+    `multiple`, what height and width must be divisible by. One with self-attention has `attentions`, how many of them,
+    and `forward` takes an `attention` to compute them by, see `nets.attention`.
     `autoencoder`, or None, makes pictures of its x0 where that is a latent.
     Denoisers are immutable: `with_...` give changed copies that share the net.
     """
@@ -57,6 +61,7 @@ class Denoiser:
         self._identity = identity
         self.autoencoder = autoencoder
         self.guidance = CFG
+        self.attention: OwnAttention | None = None
 
     @property
     def identity(self) -> str | None:
@@ -124,6 +129,12 @@ class Denoiser:
         """The same denoiser with other weights, and what tells them from others'."""
         changed = copy.copy(self)
         changed.net, changed._identity = net, identity
+        return changed
+
+    def with_attention(self, attention: OwnAttention | None) -> Denoiser:
+        """The same denoiser, with self-attention computed by `attention`, see `nets.attention`; None: as usual."""
+        changed = copy.copy(self)
+        changed.attention = attention
         return changed
 
     def pictures(self, x0: Tensor) -> tuple[Tensor, Tensor]:
@@ -284,7 +295,8 @@ class Denoiser:
 
     def denoise(self, x: Tensor, c: Scalars, embedding: Tensor, context: Sequence[Tensor]) -> Tensor:
         """x0 from the scalars and the embedding of a noise level, and the context of a condition."""
-        output = self.net((x * c.input).to(self.dtype), embedding, context)
+        own = {} if self.attention is None else {"attention": self.attention}
+        output = self.net((x * c.input).to(self.dtype), embedding, context, **own)
         if isinstance(c.out, Tensor):
             return c.skip * x + c.out * output
         return torch.add(x if c.skip == 1 else x * c.skip, output, alpha=c.out)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import Attend, OwnAttention, in_turn
 from .bounds import check_flags, check_numbers
 
 LOWEST_FREQUENCY = 1e-4  # of positions and times, in radians per patch or timestep; the highest is 1
@@ -101,9 +102,9 @@ class Block(nn.Module):
         self.widen = nn.Linear(width, HIDDEN * width)
         self.narrow = nn.Linear(HIDDEN * width, width)
 
-    def forward(self, x: Tensor, shift1, scale1, gate1, shift2, scale2, gate2) -> Tensor:
+    def forward(self, x: Tensor, attend: Attend | None, shift1, scale1, gate1, shift2, scale2, gate2) -> Tensor:
         qkv = self.qkv(_modulated(x, shift1, scale1)).unflatten(-1, (3, self.heads, -1))
-        seen = F.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4).unbind())
+        seen = (attend or F.scaled_dot_product_attention)(*qkv.permute(2, 0, 3, 1, 4).unbind())
         x = torch.addcmul(x, gate1, self.out(seen.transpose(1, 2).flatten(2)))
         hidden = F.gelu(self.widen(_modulated(x, shift2, scale2, self.epsilon)), approximate="tanh")
         return torch.addcmul(x, gate2, self.narrow(hidden))
@@ -122,7 +123,7 @@ class DiT(nn.Module):
     def __init__(self, config: DiTConfig):
         super().__init__()
         self.config = config
-        self.multiple = config.patch
+        self.multiple, self.attentions = config.patch, config.depth
         width, patch, dialect = config.width, config.patch, DIALECTS[config.dialect]
 
         self.time_in = nn.Linear(2 * TIME_FREQUENCIES, width)
@@ -182,10 +183,13 @@ class DiT(nn.Module):
         """Nothing: its class acts through `embed`."""
         return []
 
-    def forward(self, x: Tensor, embedding: Tensor, context: Sequence[Tensor] = ()) -> Tensor:
+    def forward(
+        self, x: Tensor, embedding: Tensor, context: Sequence[Tensor] = (), attention: OwnAttention | None = None
+    ) -> Tensor:
         """x [N, in_channels, H, W], H and W multiples of `multiple`; embedding [N or 1, E] -> x's shape.
 
         Positions are counted in patches from the first corner, as in training, whatever the size.
+        `attention`, where it is not None, computes self-attention, see `nets.attention`.
         """
         patch, width = self.config.patch, self.config.width
         *of_blocks, shift, scale = embedding.unflatten(1, (-1, 1, width)).unbind(1)
@@ -193,8 +197,8 @@ class DiT(nn.Module):
         rows, columns = x.shape[2:]
         x = x.flatten(2).transpose(1, 2)
         x = x + positions(rows, columns, x)
-        for index, block in enumerate(self.blocks):
-            x = block(x, *of_blocks[VECTORS * index : VECTORS * (index + 1)])
+        for index, (block, attend) in enumerate(zip(self.blocks, in_turn(attention), strict=False)):
+            x = block(x, attend, *of_blocks[VECTORS * index : VECTORS * (index + 1)])
         x = F.linear(_modulated(x, shift, scale), *self._last())
         return (
             x.unflatten(1, (rows, columns))

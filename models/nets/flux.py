@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import Attend, OwnAttention, in_turn
 from .bounds import check_flags, check_numbers
 
 WAVES = 256
@@ -88,10 +89,19 @@ def _rotated(x: Tensor, rotations: Tensor) -> Tensor:
     return torch.view_as_real(pairs * rotations).flatten(-2).to(x.dtype)
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Each [N,L,heads,D] -> [N,L,heads·D]."""
+def _attention(query: Tensor, key: Tensor, value: Tensor, text: int, attend: Attend | None) -> Tensor:
+    """Each [N,L,heads,D], the first `text` tokens a text's -> [N,L,heads·D].
+
+    `attend`, where it is not None, computes what the picture's tokens see of the picture's, with the text's beside.
+    """
     query, key, value = (t.transpose(1, 2) for t in (query, key, value))
-    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    if attend is None:
+        seen = F.scaled_dot_product_attention(query, key, value)
+    else:
+        of_text, of_picture = zip(*(t.tensor_split([text], 2) for t in (query, key, value)), strict=True)
+        read = F.scaled_dot_product_attention(of_text[0], key, value)
+        seen = torch.cat([read, attend(*of_picture, beside=[of_text[1:]])], 2)
+    return seen.transpose(1, 2).flatten(2)
 
 
 def _gelu(x: Tensor) -> Tensor:
@@ -143,7 +153,9 @@ class DoubleBlock(nn.Module):
         self.image = Stream(config)
         self.text = Stream(config)
 
-    def forward(self, image: Tensor, text: Tensor, rows: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, text: Tensor, rows: Tensor, rotations: Tensor, attend: Attend | None
+    ) -> tuple[Tensor, Tensor]:
         """image [N,L,width], text [N,T,width], rows [N,12,1,width], rotations [T+L,1,D/2] -> image, text."""
         of_image, of_text = rows[:, :6].unbind(1), rows[:, 6:].unbind(1)
         length = text.shape[1]
@@ -151,7 +163,7 @@ class DoubleBlock(nn.Module):
         # A text is at (0, 0, 0), where nothing turns.
         query, key = _rotated(query, rotations[length:]), _rotated(key, rotations[length:])
         of_both = zip(self.text.asked(text, *of_text[:2]), (query, key, value), strict=True)
-        seen = _attention(*(torch.cat(pair, 1) for pair in of_both))
+        seen = _attention(*(torch.cat(pair, 1) for pair in of_both), length, attend)
         image = self.image.answered(image, seen[:, length:], *of_image[2:])
         return image, self.text.answered(text, seen[:, :length], *of_text[2:])
 
@@ -168,13 +180,13 @@ class SingleBlock(nn.Module):
         self.key_norm = nn.RMSNorm(width // self.heads, eps=EPS)
         self.out_down = nn.Linear(width + config.hidden, width)
 
-    def forward(self, x: Tensor, rows: Tensor, rotations: Tensor) -> Tensor:
-        """x [N,L,width], rows [N,3,1,width], rotations [L,1,D/2] -> [N,L,width]."""
+    def forward(self, x: Tensor, rows: Tensor, rotations: Tensor, text: int, attend: Attend | None) -> Tensor:
+        """x [N,L,width], the first `text` a text's; rows [N,3,1,width], rotations [L,1,D/2] -> [N,L,width]."""
         shift, scale, gate = rows.unbind(1)
         qkv, hidden = self.qkv_up(_modulated(x, shift, scale)).tensor_split([3 * x.shape[-1]], -1)
         query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).unbind(2)
         query, key = _rotated(self.query_norm(query), rotations), _rotated(self.key_norm(key), rotations)
-        seen = _attention(query, key, value)
+        seen = _attention(query, key, value, text, attend)
         return _added(x, gate, self.out_down(torch.cat([seen, _gelu(hidden)], -1)))
 
 
@@ -190,6 +202,7 @@ class Flux(nn.Module):
         super().__init__()
         self.config = config
         self.multiple = config.patch
+        self.attentions = config.double_blocks + config.single_blocks
         self.conditions = ("tokens", "vector", "guidance") if config.guidance else ("tokens", "vector")
         width, values = config.width, config.in_channels * config.patch**2
 
@@ -227,8 +240,13 @@ class Flux(nn.Module):
         """The text's tokens as the blocks take them: [N,T,width]."""
         return [self.text_in(self._given(cond, "tokens", 3))]
 
-    def forward(self, x: Tensor, embedding: Tensor, context: Sequence[Tensor]) -> Tensor:
-        """x [N,in_channels,H,W], H and W multiples of `multiple`; embedding [N or 1, ...]; context as made -> as x."""
+    def forward(
+        self, x: Tensor, embedding: Tensor, context: Sequence[Tensor], attention: OwnAttention | None = None
+    ) -> Tensor:
+        """x [N,in_channels,H,W], H and W multiples of `multiple`; embedding [N or 1, ...]; context as made -> as x.
+
+        `attention`, where it is not None, computes what the picture sees of itself, see `nets.attention`.
+        """
         (text,), patch = context, self.config.patch
         height, width = x.shape[2] // patch, x.shape[3] // patch
         rows = embedding.unflatten(1, (-1, 1, self.config.width))
@@ -237,11 +255,12 @@ class Flux(nn.Module):
         image = self.image_in(F.pixel_unshuffle(x.to(self.dtype), patch).flatten(2).transpose(1, 2))
         text = text.expand(len(image), -1, -1)
         rotations = self._rotations(text.shape[1], height, width)
+        attends = in_turn(attention)
         for block, rows in zip(self.double_blocks, of_double, strict=True):
-            image, text = block(image, text, rows, rotations)
+            image, text = block(image, text, rows, rotations, next(attends))
         both = torch.cat([text, image], 1)
         for block, rows in zip(self.single_blocks, of_single, strict=True):
-            both = block(both, rows, rotations)
+            both = block(both, rows, rotations, text.shape[1], next(attends))
         image = self.out(_modulated(both[:, text.shape[1] :], shift, scale))
         return F.pixel_shuffle(image.transpose(1, 2).unflatten(2, (height, width)), patch)
 

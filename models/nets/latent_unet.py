@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import Attend, OwnAttention, in_turn
 from .bounds import check_number, check_numbers, make_tuples
 from .convolution import Conv3x3
-from .text_transformer import CrossAttention, TextTransformer
+from .text_transformer import CrossAttention, SelfAttention, TextTransformer
 
 GROUPS = 32
 LOWEST_FREQUENCY = 1e-4  # of the time embedding, in radians per timestep; the highest is 1
@@ -97,10 +98,12 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
         self.transformer = transformer
 
-    def forward(self, x: Tensor, shift: Tensor, keys_values: Iterator[Tensor]) -> Tensor:
+    def forward(
+        self, x: Tensor, shift: Tensor, keys_values: Iterator[Tensor], attends: Iterator[Attend | None]
+    ) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x), inplace=True)).add_(shift[:, :, None, None])
         x = self.skip(x) + self.conv2(F.silu(self.norm2(h), inplace=True))
-        return x if self.transformer is None else self.transformer(x, keys_values)
+        return x if self.transformer is None else self.transformer(x, keys_values, attends)
 
 
 class Up(nn.Module):
@@ -167,6 +170,7 @@ class LatentUNet(nn.Module):
         self.norm_out = nn.GroupNorm(GROUPS, channels)
         self.out = _zero(nn.Conv2d(channels, config.in_channels, 3, padding=1))
 
+        self.attentions = sum(isinstance(module, SelfAttention) for module in self.modules())
         self.shifts = [module.c_out for module in self.modules() if isinstance(module, Block)]
         self.shift = nn.Linear(emb, sum(self.shifts))
 
@@ -211,22 +215,28 @@ class LatentUNet(nn.Module):
             given.append(self._given(cond, "image", self.config.image_channels, "a mask and a masked picture"))
         return given
 
-    def forward(self, x: Tensor, embedding: Tensor, context: Sequence[Tensor]) -> Tensor:
-        """x [N, in_channels, H, W], H and W multiples of `multiple`; embedding [N or 1, E] -> x's shape."""
+    def forward(
+        self, x: Tensor, embedding: Tensor, context: Sequence[Tensor], attention: OwnAttention | None = None
+    ) -> Tensor:
+        """x [N, in_channels, H, W], H and W multiples of `multiple`; embedding [N or 1, E] -> x's shape.
+
+        `attention`, where it is not None, computes self-attention, see `nets.attention`.
+        """
         shifts, keys_values = iter(embedding.split(self.shifts, dim=1)), iter(context)
+        attends = in_turn(attention)
         x = x.to(self.dtype)
         if self.config.image_channels:
             x = torch.cat([x, context[-1]], dim=1)
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = [x]
         for layer in self.down:
-            x = layer(x, next(shifts), keys_values) if isinstance(layer, Block) else layer(x)
+            x = layer(x, next(shifts), keys_values, attends) if isinstance(layer, Block) else layer(x)
             skips.append(x)
         for block in self.middle:
-            x = block(x, next(shifts), keys_values)
+            x = block(x, next(shifts), keys_values, attends)
         for layer in self.up:
             if isinstance(layer, Block):
-                x = layer(torch.cat([x, skips.pop()], dim=1), next(shifts), keys_values)
+                x = layer(torch.cat([x, skips.pop()], dim=1), next(shifts), keys_values, attends)
             else:
                 x = layer(x)
         return self.out(F.silu(self.norm_out(x), inplace=True))

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import Attend
+
 GROUPS = 32
 
 
@@ -19,7 +21,7 @@ def _joined(seen: Tensor) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Every token looks at every token: [N, L, C] -> the same."""
+    """Every token looks at every token: [N, L, C] -> the same. `attend` computes it where it is not the usual."""
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
@@ -27,8 +29,9 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.out = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(_joined(F.scaled_dot_product_attention(*_split(self.qkv(x), 3, self.heads))))
+    def forward(self, x: Tensor, attend: Attend | None = None) -> Tensor:
+        attend = attend or F.scaled_dot_product_attention
+        return self.out(_joined(attend(*_split(self.qkv(x), 3, self.heads))))
 
 
 class CrossAttention(nn.Module):
@@ -71,14 +74,17 @@ class Layer(nn.Module):
         self.norm3 = nn.LayerNorm(channels)
         self.feed_forward = GatedLinear(channels)
 
-    def forward(self, x: Tensor, keys_values: Tensor) -> Tensor:
-        x = x + self.self_attention(self.norm1(x))
+    def forward(self, x: Tensor, keys_values: Tensor, attend: Attend | None) -> Tensor:
+        x = x + self.self_attention(self.norm1(x), attend)
         x = x + self.cross_attention(self.norm2(x), keys_values)
         return x + self.feed_forward(self.norm3(x))
 
 
 class TextTransformer(nn.Module):
-    """Layers on the pixels of x [N, C, H, W] as tokens -> the same, x added. Each takes the next of `keys_values`."""
+    """Layers on the pixels of x [N, C, H, W] as tokens -> the same, x added.
+
+    Each takes the next of `keys_values` and of `attends`.
+    """
 
     def __init__(self, channels: int, heads: int, depth: int, context: int):
         super().__init__()
@@ -89,8 +95,8 @@ class TextTransformer(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, keys_values: Iterator[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, keys_values: Iterator[Tensor], attends: Iterator[Attend | None]) -> Tensor:
         tokens = self.into(self.norm(x).permute(0, 2, 3, 1).flatten(1, 2))
         for layer in self.layers:
-            tokens = layer(tokens, next(keys_values))
+            tokens = layer(tokens, next(keys_values), next(attends))
         return x + self.out(tokens).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)

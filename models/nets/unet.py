@@ -5,13 +5,14 @@ Blocks, scaling by 1/√2 and zero-initialised last convolutions follow DDPM++ a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import Attend, OwnAttention, in_turn
 from .bounds import check_number, check_numbers, make_tuples
 
 FREQUENCIES = (0.3, 30.0, 64)  # lowest, highest, how many; in radians per unit of c_noise
@@ -80,7 +81,7 @@ def _resample(x: Tensor, resample: str | None) -> Tensor:
 class Attention(nn.Module):
     """Every pixel looks at every pixel: [N,C,H,W] -> [N,C,H,W], to be added to its input.
 
-    `alone` [N,1]: where it is not 0, every pixel looks at itself alone.
+    `alone` [N,1]: where it is not 0, every pixel looks at itself alone. `attend` computes it where it is not the usual.
     """
 
     def __init__(self, channels: int):
@@ -91,10 +92,10 @@ class Attention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = _zero(nn.Conv2d(channels, channels, 1))
 
-    def forward(self, x: Tensor, alone: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, alone: Tensor | None = None, attend: Attend | None = None) -> Tensor:
         qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1))
         query, key, value = qkv.transpose(-1, -2).unbind(1)
-        seen = F.scaled_dot_product_attention(query, key, value)
+        seen = (attend or F.scaled_dot_product_attention)(query, key, value)
         if alone is not None:
             seen = torch.where(alone[..., None, None] != 0, value, seen)
         return self.out(seen.transpose(-1, -2).reshape(x.shape))
@@ -117,14 +118,14 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
         self.attention = Attention(c_out) if attention else None
 
-    def forward(self, x: Tensor, emb: Tensor, alone: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, attends: Iterator[Attend | None], alone: Tensor | None = None) -> Tensor:
         h = self.conv1(_resample(F.silu(self.norm1(x)), self.resample))
         scale, shift = self.modulate(emb)[:, :, None, None].chunk(2, dim=1)
         h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), scale + 1)))
         x = (self.skip(_resample(x, self.resample)) + h) * math.sqrt(0.5)
         if self.attention is None:
             return x
-        return (x + self.attention(x, alone)) * math.sqrt(0.5)
+        return (x + self.attention(x, alone, next(attends))) * math.sqrt(0.5)
 
 
 class UNet(nn.Module):
@@ -172,6 +173,7 @@ class UNet(nn.Module):
             if level > 0:
                 self.up.append(Block(channels, channels, emb, resample="up"))
 
+        self.attentions = sum(isinstance(module, Attention) for module in self.modules())
         self.norm_out = _norm(width * config.multipliers[0])
         self.out = _zero(nn.Conv2d(width * config.multipliers[0], pixels, 3, padding=1))
 
@@ -209,23 +211,26 @@ class UNet(nn.Module):
         """Nothing: its words act through `embed`."""
         return []
 
-    def forward(self, x: Tensor, emb: Tensor, context: Sequence[Tensor] = ()) -> Tensor:
+    def forward(
+        self, x: Tensor, emb: Tensor, context: Sequence[Tensor] = (), attention: OwnAttention | None = None
+    ) -> Tensor:
         """x [N,in_channels,H,W], H and W multiples of `multiple`; emb [N or 1, embedding] -> x's shape.
 
         A last column more of emb tells for which samples the pixels in the middle look at themselves alone.
+        `attention`, where it is not None, computes self-attention, see `nets.attention`.
         """
-        alone = None
+        alone, attends = None, in_turn(attention)
         if emb.shape[1] > self.config.embedding:
             emb, alone = emb[:, :-1], emb[:, -1:]
         x = F.pixel_unshuffle(x.to(self.dtype), self.config.patch)
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = [x]
         for block in self.down:
-            x = block(x, emb)
+            x = block(x, emb, attends)
             skips.append(x)
         for block in self.middle:
-            x = block(x, emb, alone)
+            x = block(x, emb, attends, alone)
         for block in self.up:
-            x = block(x if block.resample else torch.cat([x, skips.pop()], dim=1), emb)
+            x = block(x if block.resample else torch.cat([x, skips.pop()], dim=1), emb, attends)
         x = self.out(F.silu(self.norm_out(x)))
         return F.pixel_shuffle(x, self.config.patch)
