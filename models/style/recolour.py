@@ -57,3 +57,8 @@ def recolour(picture: Tensor, transport: Transport, *, keep_lightness: bool = Fa
     for rows in guided.strips(picture):
         recoloured[rows] = srgb(lab[rows] @ calm + guided.change_of(lab, fitted, rows))
     return recoloured
+
+
+def with_colours_of(picture: Tensor, made: Tensor) -> Tensor:
+    """The lightness of `made` with the hue and chroma of a picture, both [H, W, 3] in 0..1."""
+    return srgb(torch.cat([oklab(made)[..., :1], oklab(picture.to(made))[..., 1:]], -1))
