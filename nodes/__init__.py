@@ -13,6 +13,8 @@ from .sampler import VarifoldSampler
 from .schedule import VarifoldSchedule
 from .sheet import VarifoldSheet
 from .solver import VarifoldSolver
+from .style_model import VarifoldStyleModel
+from .style_transfer import VarifoldStyleTransfer
 from .toy import VarifoldToy
 from .trace import VarifoldTrace
 
@@ -30,6 +32,8 @@ NODES = {
     "Sampler": VarifoldSampler,
     "Trace": VarifoldTrace,
     "Sheet": VarifoldSheet,
+    "Style Transfer": VarifoldStyleTransfer,
+    "Style Model": VarifoldStyleModel,
     "Palette": VarifoldPalette,
     "Snap Palette": VarifoldSnapPalette,
     "Sample Picture": VarifoldSamplePicture,

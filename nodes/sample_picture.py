@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "pictures"
-PICTURES = {"cat": "cat.jpg", "coffee": "coffee.jpg", "hero (transparent)": "hero.png"}
+PICTURES = {
+    "cat": "cat.jpg",
+    "coffee": "coffee.jpg",
+    "hero (transparent)": "hero.png",
+    "wave": "wave.jpg",
+    "village": "village.jpg",
+}
 
 
 class VarifoldSamplePicture:
-    DESCRIPTION = "A picture that comes with Varifold, free of rights (CC0), for trying things out."
+    DESCRIPTION = "A picture that comes with Varifold, CC0 or in the public domain, for trying things out."
     SEARCH_ALIASES = ["example image", "test image", "demo picture", "load image"]
     CATEGORY = "Varifold"
     FUNCTION = "load"
@@ -20,7 +26,15 @@ class VarifoldSamplePicture:
     @classmethod
     def INPUT_TYPES(cls):
         return {
-            "required": {"which": (list(PICTURES), {"tooltip": "cat and coffee are photographs; hero is a sprite."})}
+            "required": {
+                "which": (
+                    list(PICTURES),
+                    {
+                        "tooltip": "cat and coffee are photographs; hero is a sprite; "
+                        "wave is a woodblock print by Hokusai, village an oil painting by van Gogh."
+                    },
+                )
+            }
         }
 
     def load(self, which):

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 DEFAULTS = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False}
+UNSAVED = {"IMAGECOMPARE": ["", ""]}
+"""Types of widgets that are sent with a prompt but not saved with a workflow, and what they hold when new."""
 
 
 class Declared(NamedTuple):

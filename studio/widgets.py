@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .declared import Declared
+from .declared import UNSAVED, Declared
 
 CONTROLS = {"fixed", "increment", "decrement", "randomize", "increment-wrap"}
 
@@ -28,11 +28,14 @@ def widget_places(node: dict, inputs: dict[str, Declared]) -> Iterator[tuple[str
     """Each widget of a node with its value: by name, by position, or the default where there is none.
 
     After a seed comes an entry for control_after_generate (and after a combo box with one, its filter). An
-    input that is linked keeps its entry; one that is only ever a socket has none.
+    input that is linked keeps its entry; one that is only ever a socket has none, nor has what is never saved.
     """
     values = node.get("widgets_values")
     position = 0
     for name, declared in inputs.items():
+        if declared.socket in UNSAVED:
+            yield name, Place([list(UNSAVED[declared.socket])], 0)
+            continue
         if not declared.is_widget:
             continue
         if isinstance(values, dict):

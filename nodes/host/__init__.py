@@ -48,6 +48,22 @@ class Facts(NamedTuple):
     noise_scale: float = 1.0
 
 
+class Style(NamedTuple):
+    """What a MODEL should draw like: `pictures` [1, 3, H, W] in 0..1, and what `shares`, of the sum 1, they have.
+
+    `strength` goes from 0 to 1, `start` and `end` are parts of the way from σ_max to 0; with `composition` it acts in
+    all self-attention, else where that draws style. `seed` is that of the noise on the pictures.
+    """
+
+    pictures: list[Tensor]
+    shares: list[float]
+    strength: float
+    composition: bool
+    start: float
+    end: float
+    seed: int
+
+
 class Models(Protocol):
     """What a node may do with the MODELs and VAEs of a host."""
 
@@ -100,6 +116,9 @@ class Models(Protocol):
 
     def rough(self, model: Any, x0: Tensor) -> Tensor:
         """x0 of a run as small colours [B, h, w, 3] in 0..1: a rough view that costs nothing."""
+
+    def styled(self, model: Any, vae: Any, style: Style) -> Any:
+        """The MODEL, drawing in a style. Raises ValueError where that cannot be, or the VAE is another MODEL's."""
 
     def encode(self, vae: Any, rgb: Tensor) -> Tensor:
         """Colours [B, H, W, 3] -> samples for a LATENT wire."""

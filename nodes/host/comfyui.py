@@ -1,4 +1,4 @@
-"""ComfyUI as a host. Beside it only comfyui_models.py and comfyui_routes.py import anything of ComfyUI's."""
+"""ComfyUI as a host. Beside it only the other comfyui_*.py import anything of ComfyUI's."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ...models.denoising.space import FLOW, VE, Space
-from . import Facts, Run
+from . import Facts, Run, Style
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,6 +116,12 @@ class ComfyModels:
             guider.inner_set_conds({"empty": guidance.empty})
         drawn = guider.sample(noise, latent, comfy.samplers.KSAMPLER(denoise), sigmas, mask, seed=seed)
         return drawn.to(comfy.model_management.intermediate_device())
+
+    def styled(self, model: Any, vae: Any, style: Style) -> Any:
+        # It needs a newer ComfyUI than all the rest does.
+        from .comfyui_style import styled
+
+        return styled(model, vae, style, self.facts(model), self.encode)
 
     def encode(self, vae: Any, rgb: Tensor) -> Tensor:
         return vae.encode(rgb)

@@ -62,6 +62,19 @@ CONTRACT = {
         "masks:MASK reference:IMAGE",
         "sheet:IMAGE",
     ),
+    "VarifoldStyleTransfer": (
+        "content:IMAGE method:COMBO preset:COMBO strength:FLOAT structure:FLOAT keep_colours:BOOLEAN "
+        "texture_scale:FLOAT seed:INT",
+        "style:IMAGE weight:FLOAT style_2:IMAGE weight_2:FLOAT style_3:IMAGE weight_3:FLOAT style_4:IMAGE "
+        "weight_4:FLOAT content_mask:MASK style_mask:MASK denoiser:VARIFOLD_DENOISER positive:CONDITIONING vae:VAE "
+        "steps:INT",
+        "image:IMAGE",
+    ),
+    "VarifoldStyleModel": (
+        "model:MODEL style:IMAGE vae:VAE strength:FLOAT layers:COMBO start_percent:FLOAT end_percent:FLOAT seed:INT",
+        "style_2:IMAGE style_3:IMAGE style_4:IMAGE weight:FLOAT weight_2:FLOAT weight_3:FLOAT weight_4:FLOAT",
+        "model:MODEL",
+    ),
     "VarifoldPalette": (
         "images:IMAGE style:IMAGE strength:FLOAT method:COMBO keep_lightness:BOOLEAN smooth:FLOAT seed:INT",
         "mask:MASK style_mask:MASK",
@@ -112,9 +125,12 @@ MENUS = {
     ("VarifoldGuidance", "method"): ["cfg", "rescale", "apg", "cfg_zero_star", "pag", "perp_neg"],
     ("VarifoldTrace", "layout"): ["frames", "strip"],
     ("VarifoldSheet", "background"): ["dark", "light"],
+    ("VarifoldStyleTransfer", "method"): ["strokes", "statistics", "attention", "distil"],
+    ("VarifoldStyleTransfer", "preset"): ["none", "oil", "watercolour", "sketch", "ink"],
+    ("VarifoldStyleModel", "layers"): ["style only", "style and composition"],
     ("VarifoldPalette", "method"): ["optimal transport", "mkl"],
     ("VarifoldSnapPalette", "palettes"): ["each its own", "one for all"],
-    ("VarifoldSamplePicture", "which"): ["cat", "coffee", "hero (transparent)"],
+    ("VarifoldSamplePicture", "which"): ["cat", "coffee", "hero (transparent)", "wave", "village"],
 }
 
 NODES = pytest.mark.parametrize("node", NODE_CLASS_MAPPINGS.values(), ids=NODE_CLASS_MAPPINGS)

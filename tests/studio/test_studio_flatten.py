@@ -76,6 +76,11 @@ def test_list_values_are_wrapped(nodes):
     assert inputs(ui_graph([node], []), nodes, "1")["a"] == {"__value__": ["x", 1]}
 
 
+def test_a_widget_that_is_not_saved_is_sent_as_new(nodes):
+    compare = ui_node(1, "ImageCompare", [], [("image_a", "IMAGE", None), ("image_b", "IMAGE", None)])
+    assert inputs(ui_graph([compare], []), nodes, "1") == {"compare_view": {"__value__": ["", ""]}}
+
+
 def test_links_as_objects_and_unknown_fields(nodes):
     graph = ui_graph([show(1, 9), number(2)], [])
     graph["links"] = [

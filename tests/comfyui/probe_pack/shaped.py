@@ -84,12 +84,22 @@ def sd15_v(config):
     return sd15(config, comfy.model_base.ModelType.V_PREDICTION)
 
 
+def sd15_inpaint(config):
+    model = comfy.model_base.BaseModel(config(comfy.supported_models.SD15, UNET | {"in_channels": 9}))
+    model.set_inpaint()
+    return model
+
+
 def sdxl(config):
     return comfy.model_base.SDXL(config(comfy.supported_models.SDXL, XL))
 
 
 def flux(config):
     return comfy.model_base.Flux(config(comfy.supported_models.Flux, FLUX))
+
+
+def flux_fill(config):
+    return comfy.model_base.Flux(config(comfy.supported_models.Flux, FLUX | {"in_channels": 96}))
 
 
 def flux2(config):
@@ -103,12 +113,12 @@ def video(config):
     return model
 
 
-KINDS = {make.__name__: make for make in (sd15, sd15_v, sdxl, flux, flux2, video)}
+KINDS = {make.__name__: make for make in (sd15, sd15_v, sd15_inpaint, sdxl, flux, flux_fill, flux2, video)}
 
 
 def unit_outputs(net, kind):
     """Scales the last layer, so that outputs for unit normals are of their size."""
-    channels = {"flux": 16, "flux2": 128}.get(kind, 4)
+    channels = {"flux": 16, "flux_fill": 96, "flux2": 128, "sd15_inpaint": 9}.get(kind, 4)
     x = torch.randn(2, channels, 8, 8, generator=torch.Generator().manual_seed(0))
     conds = {"context": torch.ones(2, 4, CONTEXT)}
     if kind == "sdxl":
@@ -200,6 +210,38 @@ class ProbeSizes:
 
     def set(self, conditioning, **sizes):
         return (node_helpers.conditioning_set_values(conditioning, sizes),)
+
+
+class ProbeAttentionMask:
+    """What Apply Style Model says with a strength of "attn_bias"."""
+
+    FUNCTION = "set"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("CONDITIONING",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"conditioning": ("CONDITIONING",)}}
+
+    def set(self, conditioning):
+        tokens = conditioning[0][0].shape[1] + 4
+        said = {"attention_mask": torch.zeros(1, tokens, tokens), "attention_mask_img_shape": (2, 2)}
+        return (node_helpers.conditioning_set_values(conditioning, said),)
+
+
+class ProbeNumbered:
+    """A LATENT of one picture with a number, which may be negative."""
+
+    FUNCTION = "number"
+    CATEGORY = "probe"
+    RETURN_TYPES = ("LATENT",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"latent": ("LATENT",), "number": ("INT", {"default": 0, "min": -9})}}
+
+    def number(self, latent, number):
+        return ({**latent, "batch_index": [number]},)
 
 
 class ProbeVAE:
@@ -415,6 +457,8 @@ NODES = (
     ProbeText,
     ProbeCLIP,
     ProbeSizes,
+    ProbeAttentionMask,
+    ProbeNumbered,
     ProbeVAE,
     ProbeCheckpoint,
     ProbeControlNet,
