@@ -16,6 +16,7 @@ from .oklab import oklab, srgb
 from .patchwork import Size, patchwork
 from .recolour import colours_of, recolour, with_colours_of
 from .styles import COLOURS, Style, at_least, mixed_colours, of_size, resized, some
+from .tensor import blur
 from .transport import fit
 
 NOMINAL = 512  # the side of a square for which sizes in pixels are meant
@@ -28,7 +29,8 @@ SMALLEST = Size(7, 3)
 PASSES = 2 + len(PAINT)
 
 LOOKS = 0.8  # how much standing detail counts
-MUTED = 0.8  # times the chroma of detail, which strays where hues meet
+FINE = 1.4  # times the content's fine detail, at structure 1: strokes cover some
+GRAIN = 0.7  # of chroma, in pixels of a picture of 512; finer is the noise of patches of many hues
 MOST_PIXELS = 1536**2  # painted; what is larger is enlarged afterwards
 
 
@@ -121,8 +123,8 @@ def _made(
     shortest = min(*picture.shape[1:], *(side for style in styles for side in style.picture.shape[:2]))
 
     def together(layers: Tensor) -> Tensor:
-        made = torch.lerp(under.base, layers[:3], line) + layers[3:] * layers.new_tensor([[[1]], [[MUTED]], [[MUTED]]])
-        made[0] += structure * (1 - line) * own.detail[0]
+        made = torch.lerp(under.base, layers[:3], line) + layers[3:]
+        made[0] += FINE * structure * (1 - line) * own.detail[0]
         if line > 0:
             made[0] = torch.lerp(made[0], contoured(made[0], own, grounds, structure), line)
         return _rgb(made)
@@ -137,7 +139,10 @@ def _made(
     )
     # Detail has colours of its own: with it the picture has strayed from the styles' once more.
     made = _in_colours(together(layers), where, styles, seed, smooth=0.0)
-    return with_colours_of(picture.movedim(0, -1), made.movedim(0, -1)).movedim(-1, 0) if keep_colours else made
+    if keep_colours:
+        return with_colours_of(picture.movedim(0, -1), made.movedim(0, -1)).movedim(-1, 0)
+    lab = _lab(made)
+    return _rgb(torch.cat([lab[:1], blur(lab[1:], GRAIN * unit)]))
 
 
 def _in_colours(
