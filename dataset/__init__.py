@@ -1,0 +1,1 @@
+"""Labelled sets of pictures: a ledger and immutable files, and the formats built from them."""
