@@ -26,7 +26,13 @@ _HOME = {
     "run": ".sampling.sample",
     "sample": ".sampling.sample",
 }
-_MODULES = {"pixels": ".denoising.pixels", "schedule": ".sampling.schedule", "solver": ".sampling.solver"}
+_MODULES = {
+    "fit": ".sampling.fit",
+    "pixels": ".denoising.pixels",
+    "schedule": ".sampling.schedule",
+    "solver": ".sampling.solver",
+    "style": ".style",
+}
 
 __all__ = sorted([*_HOME, *_MODULES])
 

@@ -228,7 +228,7 @@ class Chosen(NamedTuple):
 
 
 def _transferred(content: Tensor, styles: list[Chosen], where: Tensor | None, **options: Any) -> Tensor:
-    from ..models.style.transfer import transfer
+    from ..models.style.restyle import transfer
 
     return transfer(
         content,
@@ -241,7 +241,7 @@ def _transferred(content: Tensor, styles: list[Chosen], where: Tensor | None, **
 
 
 def _kept(content: Tensor, styled: Tensor, where: Tensor | None) -> Tensor:
-    from ..models.style.transfer import in_own_colours
+    from ..models.style.restyle import in_own_colours
 
     return in_own_colours(content, styled, where)
 

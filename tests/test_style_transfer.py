@@ -9,10 +9,10 @@ from torch import Tensor
 
 from varifold.models.style.media import MEDIA
 from varifold.models.style.oklab import oklab
+from varifold.models.style.restyle import METHODS, transfer
 from varifold.models.style.strokes import PASSES
 from varifold.models.style.styles import Style, of_size
 from varifold.models.style.tensor import blur
-from varifold.models.style.transfer import METHODS, transfer
 
 torch.set_num_threads(1)
 
@@ -289,7 +289,7 @@ def test_what_does_not_fit_is_refused(given, sentence):
 
 LARGE = """
 import resource, torch
-from varifold.models.style.transfer import transfer
+from varifold.models.style.restyle import transfer
 torch.set_num_threads(1)
 planes = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 content, style = torch.nn.functional.interpolate(planes, (4096, 4096), mode="bilinear").movedim(1, -1).split(1)
@@ -304,3 +304,9 @@ def test_4096_pixels_stay_under_6_gigabytes():
     done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 6
+
+
+def test_people_who_script_call_it_by_the_name_of_the_engine():
+    from varifold.models import style as engine
+
+    assert engine.transfer is transfer

@@ -118,7 +118,7 @@ def in_colours(content: Tensor, style: Tensor) -> Tensor:
 
 def ours(method: str) -> Draw:
     """Raises ImportError where there is no style transfer."""
-    from varifold.models.style.transfer import transfer
+    from varifold.models.style.restyle import transfer
 
     return partial(timed, lambda content, style: transfer(content[None], style[None], method=method, seed=0)[0])
 

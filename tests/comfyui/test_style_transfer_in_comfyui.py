@@ -11,7 +11,7 @@ from comfyui.graphs import distance, failure, kept, load, node, words
 from comfyui.model_graphs import CHANGED, EXACT, base
 
 from varifold.models import load_denoiser
-from varifold.models.style.transfer import transfer as transferred
+from varifold.models.style.restyle import transfer as transferred
 
 pytestmark = pytest.mark.comfyui
 

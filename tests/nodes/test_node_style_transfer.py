@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from varifold.models.style.restyle import transfer as transferred
 from varifold.models.style.strokes import PASSES
-from varifold.models.style.transfer import transfer as transferred
 from varifold.studio.errors import Cancelled
 
 BY_DENOISER = ["statistics", "attention", "distil"]
