@@ -39,6 +39,11 @@ class Ground(NamedTuple):
         """Of the edges, in lightness per pixel of a picture of 512."""
         return self.edges.strength * self.unit
 
+    @property
+    def clear_edges(self) -> Tensor:
+        """Where there are any, 0..1."""
+        return clear(self.strength)
+
 
 def guide_by(grounds: Sequence[Ground]) -> Callable[..., Tensor]:
     """What tells which patches go where, [4, H, W] of a Ground, in units in which the styles vary by about 1.
@@ -53,17 +58,21 @@ def guide_by(grounds: Sequence[Ground]) -> Callable[..., Tensor]:
         strength = edges.strength * ground.unit
         if as_edges is not None:
             strength = torch.lerp(strength, as_edges(strength), as_far_as)
-        clear = strength**2 / (strength**2 + UNCLEAR**2)
+        believed = clear(strength)
         return torch.stack(
             [
                 LIGHT / spread * ground.base[0],
-                ALONG * edges.cos * clear,
-                ALONG * edges.sin * clear,
+                ALONG * edges.cos * believed,
+                ALONG * edges.sin * believed,
                 EDGE * (strength / typical).clamp(max=STRONGEST),
             ]
         )
 
     return guide
+
+
+def clear(strength: Tensor) -> Tensor:
+    return strength**2 / (strength**2 + UNCLEAR**2)
 
 
 def edges_as(grounds: Sequence[Ground], under: Ground) -> Monotone:

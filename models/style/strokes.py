@@ -30,6 +30,7 @@ PASSES = 2 + len(PAINT)
 
 LOOKS = 0.8  # how much standing detail counts
 FINE = 1.4  # times the content's fine detail, at structure 1: strokes cover some
+FLAT, BOLD = 0.6, 1.3  # times the detail of painted styles: where the content is flat, and at its edges
 GRAIN = 0.7  # of chroma, in pixels of a picture of 512; finer is the noise of patches of many hues
 MOST_PIXELS = 1536**2  # painted; what is larger is enlarged afterwards
 
@@ -122,8 +123,11 @@ def _made(
     spread = float(torch.cat([ground.detail[0].flatten() for ground in grounds]).std())
     shortest = min(*picture.shape[1:], *(side for style in styles for side in style.picture.shape[:2]))
 
+    share = own.clear_edges
+    share = torch.lerp(FLAT + (BOLD - FLAT) * share, torch.ones_like(share), line)
+
     def together(layers: Tensor) -> Tensor:
-        made = torch.lerp(under.base, layers[:3], line) + layers[3:]
+        made = torch.lerp(under.base, layers[:3], line) + share * layers[3:]
         made[0] += FINE * structure * (1 - line) * own.detail[0]
         if line > 0:
             made[0] = torch.lerp(made[0], contoured(made[0], own, grounds, structure), line)

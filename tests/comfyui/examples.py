@@ -55,7 +55,7 @@ def files_of_models(server: ComfyServer) -> Iterator[None]:
     """While it lasts, the files that the examples' loaders name are there, with nothing in them."""
     nodes = [node for example in EXAMPLES for node in json.loads(example.read_text())["nodes"]]
     named = [model for node in nodes for model in node["properties"].get("models", ())]
-    paths = [server.models / model["directory"] / model["name"] for model in named]
+    paths = {server.models / model["directory"] / model["name"] for model in named}
     for path in paths:
         path.parent.mkdir(exist_ok=True)
         path.touch()
@@ -93,8 +93,9 @@ def run_headless(graph: Path, folder: Path) -> None:
 
 
 def saved(folder: Path) -> dict[str, Image.Image]:
-    """The pictures that `varifold run` left in its working directory, previews left out."""
-    found = sorted((folder / "output").rglob("*.png"))
+    """The pictures that `varifold run` left in its working directory, previews and data sets left out."""
+    sets = [ledger.parent for ledger in (folder / "output").rglob("ledger.jsonl")]
+    found = sorted(path for path in (folder / "output").rglob("*.png") if not {*sets} & {*path.parents})
     paths = {path.relative_to(folder / "output").as_posix(): path for path in found}
     return _by_prefix({name: Image.open(path) for name, path in paths.items() if not name.startswith("temp/")})
 

@@ -19,7 +19,7 @@ from comfyui.examples import (
     with_stand_ins,
 )
 
-FOREIGN = {path.stem: path for path in EXAMPLES if path.stem in ("flux", "sdxl")}
+FOREIGN = {path.stem: path for path in EXAMPLES if path.stem in ("flux", "sdxl", "style_model")}
 EACH = pytest.mark.parametrize("name", FOREIGN)
 in_comfyui = pytest.mark.comfyui
 
@@ -89,6 +89,23 @@ def test_flux_draws(comfy_server):
     assert picture.shape == (128, 128, 3) and picture.std() > 5
     check_reports(shown["VarifoldSampler"], ["12 steps, 12 evaluations, guidance 1"])
     check_strip(shown, steps=12)
+
+
+@in_comfyui
+def test_style_model_draws_in_the_style_and_without_it(comfy_server):
+    pictures, _ = drawn(comfy_server, prompt_in_comfyui(comfy_server, "style_model"))
+    assert pictures.keys() == {"varifold/style_model 0", "varifold/style_model_without 0"}
+    assert all(picture.shape == (128, 128, 3) and picture.std() > 5 for picture in pictures.values())
+    assert np.abs(np.subtract(*pictures.values())).mean() > 10
+
+
+@in_comfyui
+def test_both_of_style_model_are_the_same_but_for_the_style(comfy_server):
+    prompt = prompt_in_comfyui(comfy_server, "style_model")
+    (styled,) = (node["inputs"] for node in prompt.values() if node["class_type"] == "VarifoldStyleModel")
+    styled["strength"] = 0.0
+    pictures, _ = drawn(comfy_server, prompt)
+    assert np.array_equal(*pictures.values())
 
 
 def check_reports(samplers, expected):
