@@ -1,9 +1,10 @@
-"""The command line: `varifold run GRAPH` and `varifold studio`."""
+"""The command line: `varifold run GRAPH`, `varifold studio` and `varifold finalize FOLDER`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from .studio.errors import Cancelled, NodeError, SettingError, WorkflowError, describe
 from .studio.host import StudioHost
+from .studio.part import part_of
 from .studio.terminal import Terminal
 
 
@@ -23,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_run(verbs)
     _add_studio(verbs)
+    _add_finalize(verbs)
     arguments = parser.parse_args(argv)
     try:
         return arguments.act(arguments)
@@ -59,9 +62,10 @@ def _add_run(verbs: argparse._SubParsersAction) -> None:
     run.add_argument(
         "--shard",
         metavar="i/N",
-        type=_shard,
+        type=_part,
         default=(0, 1),
-        help="do part i of N (0 <= i < N) of the work of nodes that can divide it",
+        help="make part i of N (0 <= i < N) of a sweep, chunks i, i + N, ...; auto: as the variables of a Slurm job "
+        "array or RANK and WORLD_SIZE say",
     )
     run.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
     run.set_defaults(act=_run)
@@ -135,11 +139,43 @@ def _studio(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _shard(text: str) -> tuple[int, int]:
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not i/N with 0 <= i < N, for example 0/4")
-    return int(index), int(count)
+def _part(text: str) -> tuple[int, int]:
+    try:
+        return part_of(text, os.environ)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _add_finalize(verbs: argparse._SubParsersAction) -> None:
+    completing = verbs.add_parser(
+        "finalize",
+        help="complete a data set",
+        description="Merge the parts of a data set that several processes made, reject duplicates, split it and "
+        "build its views. Can be repeated.",
+    )
+    completing.add_argument("folder", metavar="FOLDER", help="the folder of the set, for example output/my_set")
+    completing.set_defaults(act=_finalize, debug=False)
+
+
+def _finalize(arguments: argparse.Namespace) -> int:
+    from .dataset.errors import DatasetError
+    from .dataset.finalize import finalize
+
+    try:
+        done = finalize(arguments.folder)
+    except DatasetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for view, remarks in done.remarks.items():
+        print(os.path.join(arguments.folder, "views", view))
+        for remark, times in remarks.items():
+            print(f"  {remark}: {times}")
+    parts = f", of {done.parts} part{'' if done.parts == 1 else 's'}" if done.parts else ""
+    print(f"{done.samples} samples and {done.rejected} rejected{parts}")
+    if done.wanting:
+        wanted = ", ".join(f"{count} of {name}" for name, count in done.wanting.items())
+        print(f"the quotas still want {wanted}: `varifold run` without --shard draws them")
+    return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:

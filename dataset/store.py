@@ -119,6 +119,16 @@ class Store:
         return Counter({name: count for name, count in self._index.counts.items() if count > 0})
 
     @property
+    def splits(self) -> Counter:
+        """Split -> live samples in it; those that have none yet are left out."""
+        return Counter(filter(None, map(self._index.split, self._index.live())))
+
+    @property
+    def reasons(self) -> Counter:
+        """Why samples are not live, without the details, and how many."""
+        return Counter(reason.partition(":")[0] for reason in self._index.rejected.values())
+
+    @property
     def names(self) -> dict[str, str]:
         """Label -> the file name that it has in this set for good."""
         return dict(self._index.names)

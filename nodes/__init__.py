@@ -1,9 +1,12 @@
 """The nodes that artists see: thin, one file a family."""
 
+from .compose import VarifoldCompose
 from .denoiser import VarifoldLoadDenoiser, VarifoldPrompt
+from .export_dataset import VarifoldExportDataset
 from .fit import VarifoldFitSchedule
 from .guidance import VarifoldGuidance
 from .lora import VarifoldLoRA
+from .measure_dataset import VarifoldMeasureDataset
 from .model import VarifoldFromModel
 from .noise import VarifoldNoise
 from .palette import VarifoldSnapPalette
@@ -15,6 +18,7 @@ from .sheet import VarifoldSheet
 from .solver import VarifoldSolver
 from .style_model import VarifoldStyleModel
 from .style_transfer import VarifoldStyleTransfer
+from .sweep import VarifoldSweep
 from .toy import VarifoldToy
 from .trace import VarifoldTrace
 
@@ -37,6 +41,10 @@ NODES = {
     "Palette": VarifoldPalette,
     "Snap Palette": VarifoldSnapPalette,
     "Sample Picture": VarifoldSamplePicture,
+    "Sweep": VarifoldSweep,
+    "Compose": VarifoldCompose,
+    "Export Dataset": VarifoldExportDataset,
+    "Measure Dataset": VarifoldMeasureDataset,
 }
 
 NODE_CLASS_MAPPINGS = {node.__name__: node for node in NODES.values()}

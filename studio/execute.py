@@ -46,7 +46,6 @@ class Executor:
         prompt: dict[str, dict],
         outputs: list[str],
         extra_pnginfo: dict | None = None,
-        shard: tuple[int, int] = (0, 1),
     ) -> dict[str, dict]:
         """Run `outputs` of a validated prompt; returns the ui dict of each node that has one.
 
@@ -54,7 +53,7 @@ class Executor:
         """
         import torch
 
-        run = _Run(self, prompt, {"PROMPT": prompt, "EXTRA_PNGINFO": extra_pnginfo, "VARIFOLD_SHARD": shard})
+        run = _Run(self, prompt, {"PROMPT": prompt, "EXTRA_PNGINFO": extra_pnginfo})
         self.host.listener("execution_start", {"nodes": len(prompt)})
         try:
             with torch.inference_mode():
@@ -104,8 +103,6 @@ class _Run:
             asked = set(hidden_of(cls).values())
             if "UNIQUE_ID" in asked or getattr(cls, "NOT_IDEMPOTENT", False):
                 content.append(node_id)
-            if "VARIFOLD_SHARD" in asked:
-                content.append(self.hidden["VARIFOLD_SHARD"])
             text = json.dumps(content, sort_keys=True, default=repr)
             self.keys[node_id] = hashlib.sha256(text.encode()).hexdigest()
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import folders
 from .errors import Cancelled
 from .memory import Memory
 
@@ -48,13 +49,14 @@ class Bar:
 class StudioHost:
     """`listener(event, data)` hears what happens; set `cancel` from any thread to stop the run within a step.
 
-    `running` is the id of the node at work.
+    `running` is the id of the node at work. `part` (i, N) is the part of a run that this process does.
     """
 
     listener: Callable[[str, dict], None] = lambda event, data: None
     wants_preview: bool = False
     cancel: threading.Event = field(default_factory=threading.Event)
     running: str | None = None
+    part: tuple[int, int] = (0, 1)
 
     def device(self) -> torch.device:
         import torch
@@ -81,6 +83,19 @@ class StudioHost:
 
     def cache_folder(self) -> Path:
         return Path(os.environ.get("VARIFOLD_CACHE") or Path.home() / ".cache/varifold/fits")
+
+    def output_folder(self) -> Path:
+        return folders.current().output
+
+    def temp_folder(self) -> Path:
+        return folders.current().temp
+
+    def named_file(self, name: str) -> Path | None:
+        try:
+            return folders.current().find(name)
+        except (OSError, ValueError):
+            path = safetensors_in(models_folder()).get(name)
+            return path and Path(path)
 
     def adopt(self, loaded: Denoiser | Autoencoder) -> None:
         """Nothing to do: `load` knows all that it brought."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..nodes import host as node_host
+from ..nodes.sweep_position import position_of
 from . import document, folders, settings
-from .declared import hidden_of
-from .errors import InvalidPrompt, SettingError
+from .errors import InvalidPrompt, SettingError, WorkflowError
 from .execute import Executor
 from .flatten import Flat, flatten
 from .folders import Folders
@@ -18,6 +18,7 @@ from .host import StudioHost
 from .prefix import fill_prefixes
 from .prompt import ancestors, clean
 from .registry import node_classes, node_names
+from .sweep import Chunks, Export
 from .validate import validate
 
 
@@ -35,14 +36,16 @@ def run_file(
     path: str | Path,
     set_values: Iterable[str] = (),
     output: str | Path = "output",
-    shard: tuple[int, int] = (0, 1),
+    part: tuple[int, int] = (0, 1),
     host: StudioHost | None = None,
 ) -> Report:
     """Run the workflow in `path`: UI JSON, API JSON, or a PNG made by one.
 
-    `set_values`: "NODE.INPUT=VALUE". `shard` (i, N) is handed to nodes that divide their work. `host` hears the
-    progress and can cancel. Pictures to load are looked for in ./input, then beside the file. Outputs that are
-    not valid are left out, as ComfyUI does, unless none is left. Raises WorkflowError, NodeError, Cancelled.
+    `set_values`: "NODE.INPUT=VALUE". With a Sweep all its chunks are run that the set does not have yet, or those of
+    `part` (i, N). `host` hears the progress and can cancel. Pictures to load are looked for in ./input, then beside the
+    file. Outputs that are not valid are left out, as ComfyUI does, unless none is left.
+
+    Raises WorkflowError, NodeError, Cancelled.
     """
     started = time.monotonic()
     path, output = Path(path), Path(output)
@@ -59,14 +62,13 @@ def run_file(
         ok, error, outputs, node_errors = validate(flat.prompt, nodes, flat.packs)
         if not ok:
             raise InvalidPrompt(flat.prompt, error, node_errors)
-        if shard[1] > 1 and not _divides_work(flat.prompt, outputs, nodes):
-            raise SettingError(
-                f"--shard {shard[0]}/{shard[1]}: no node of this workflow divides its work, so every one of "
-                f"the {shard[1]} runs would make the same pictures; run it once, without --shard"
-            )
+        host.part = part
         extra_pnginfo = {"workflow": source.workflow} if source.workflow else None
-        shown = Executor(nodes, host).run(flat.prompt, outputs, extra_pnginfo, shard)
-        return Report(_files(shown, places), node_errors, flat.prompt, time.monotonic() - started)
+        executor = Executor(nodes, host)
+        files: list[Path] = []
+        for prompt in _prompts(flat.prompt, outputs, nodes, part):
+            files += _files(executor.run(prompt, outputs, extra_pnginfo), places)
+        return Report(files, node_errors, flat.prompt, time.monotonic() - started)
     finally:
         node_host.use(None)
         folders.use(None)
@@ -78,10 +80,34 @@ def _flat(source: document.Document, nodes: dict[str, type]) -> Flat:
     return flatten(source.workflow, nodes, node_names())
 
 
-def _divides_work(prompt: dict[str, dict], outputs: list[str], nodes: dict[str, type]) -> bool:
+def _prompts(
+    prompt: dict[str, dict], outputs: list[str], nodes: dict[str, type], part: tuple[int, int]
+) -> Iterator[dict[str, dict]]:
+    """What is to be run: the prompt, or with a Sweep that of each chunk."""
+    try:
+        position = position_of(prompt)
+        if position is not None:
+            chunks = Chunks(prompt, position, _exports(prompt, outputs, nodes), part)
+            yield from chunks
+            chunks.finish()
+            return
+    except ValueError as error:
+        raise WorkflowError(str(error)) from error
+    if part[1] > 1:
+        raise SettingError(
+            f"--shard {part[0]}/{part[1]}: no Sweep divides the work of this workflow, so every one of "
+            f"the {part[1]} runs would make the same pictures; run it once, without --shard"
+        )
+    yield prompt
+
+
+def _exports(prompt: dict[str, dict], outputs: list[str], nodes: dict[str, type]) -> dict[str, Export]:
+    """Where each Export Dataset of a prompt puts its pictures."""
     order, _ = ancestors(outputs, prompt, nodes)
-    asked = (hidden_of(nodes[prompt[node_id]["class_type"]]).values() for node_id in order)
-    return any("VARIFOLD_SHARD" in kinds for kinds in asked)
+    classes = {name: nodes[prompt[name]["class_type"]] for name in order}
+    return {
+        name: Export(*cls.set_of(prompt[name]["inputs"])) for name, cls in classes.items() if hasattr(cls, "set_of")
+    }
 
 
 def _files(shown: dict[str, dict], places: Folders) -> list[Path]:

@@ -23,7 +23,7 @@ class Terminal:
 
     def __call__(self, event: str, data: dict) -> None:
         if event == "execution_start":
-            self.total = data["nodes"]
+            self.count, self.total = 0, data["nodes"]
         elif event == "executing":
             self._finish()
             self.count += 1

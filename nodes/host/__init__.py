@@ -133,6 +133,10 @@ class Host(Protocol):
     def device(self) -> torch.device:
         """Where denoisers run."""
 
+    @property
+    def part(self) -> tuple[int, int]:
+        """Part i of the N into which several processes divide a run, as (i, N); (0, 1) is the whole."""
+
     def check_cancelled(self) -> None:
         """Raise the host's own cancellation error if the user has cancelled the run."""
 
@@ -156,6 +160,15 @@ class Host(Protocol):
 
     def cache_folder(self) -> Path:
         """Where results may be kept that took long to find."""
+
+    def output_folder(self) -> Path:
+        """Where what a workflow makes is kept."""
+
+    def temp_folder(self) -> Path:
+        """Where pictures lie that a node only shows."""
+
+    def named_file(self, name: str) -> Path | None:
+        """The file of the folders of pictures or of models that a node's widget names, if there is one."""
 
     @property
     def models(self) -> Models:

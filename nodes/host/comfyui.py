@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...models.denoising.denoiser import Denoiser
 
 PREVIEW_SIDE = 512
+NO_MODELS = ("configs", "custom_nodes")
 
 
 class ComfyProgress:
@@ -38,6 +39,7 @@ class ComfyHost:
     """Progress, interrupts, folders and memory through ComfyUI's own modules."""
 
     models = ComfyModels()
+    part = (0, 1)
 
     def __init__(self) -> None:
         folder_paths.add_model_folder_path("varifold", str(Path(folder_paths.models_dir) / "varifold"))
@@ -62,6 +64,22 @@ class ComfyHost:
 
     def cache_folder(self) -> Path:
         return Path(folder_paths.get_user_directory()) / "varifold"
+
+    def output_folder(self) -> Path:
+        return Path(folder_paths.get_output_directory())
+
+    def temp_folder(self) -> Path:
+        return Path(folder_paths.get_temp_directory())
+
+    def named_file(self, name: str) -> Path | None:
+        if folder_paths.exists_annotated_filepath(name):
+            path = Path(folder_paths.get_annotated_filepath(name))
+            return path if path.is_file() else None
+        known = self.denoiser_files() | self.autoencoder_files() | self.lora_files()
+        folders = (folder for folder in folder_paths.folder_names_and_paths if folder not in NO_MODELS)
+        found = (folder_paths.get_full_path(folder, name) for folder in folders)
+        path = known.get(name) or next(filter(None, found), None)
+        return path and Path(path)
 
     def adopt(self, loaded: Denoiser | Autoencoder) -> None:
         # ComfyUI's cache looks for a `.patcher` on what nodes return, to know what memory it holds.

@@ -151,18 +151,18 @@ class Broken:
         raise RuntimeError("the wheel fell off")
 
 
-class Sharded:
+class Named:
     RETURN_TYPES = ()
     FUNCTION = "run"
     OUTPUT_NODE = True
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {}, "hidden": {"shard": "VARIFOLD_SHARD", "me": "UNIQUE_ID"}}
+        return {"required": {}, "hidden": {"prompt": "PROMPT", "me": "UNIQUE_ID"}}
 
-    def run(self, shard=(0, 1), me=None):
-        CALLS.append(("Sharded", shard, me))
-        return {"ui": {"text": [str(shard)]}}
+    def run(self, prompt, me):
+        CALLS.append(("Named", prompt, me))
+        return {"ui": {"text": [me]}}
 
 
 class Colour:
@@ -178,7 +178,7 @@ class Colour:
 
 
 CALLS: list[tuple] = []
-CLASSES = (Number, Sampler, Model, Filter, Show, Listing, Add, Total, Switch, Broken, Sharded, Colour)
+CLASSES = (Number, Sampler, Model, Filter, Show, Listing, Add, Total, Switch, Broken, Named, Colour)
 NODES = {**COMFY_NODES, **{cls.__name__: cls for cls in CLASSES}}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from studio_graphs import CALLS, NODES, api, ui_graph, ui_node
+from studio_graphs import NODES, api, ui_graph, ui_node
 
 from varifold.__main__ import main
 from varifold.studio.host import StudioHost, safetensors_in
@@ -187,13 +187,10 @@ def test_node_errors(pack, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_shards(pack, capsys):
-    divided = write(pack, api(n1=("Sharded", {})))
-    assert main(["run", divided, "--shard", "1/3"]) == 0
-    assert CALLS == [("Sharded", (1, 3), "1")]
-    assert main(["run", write(pack, colours(), "c.json"), "--shard", "1/3"]) == 2
-    assert "no node of this workflow divides its work" in capsys.readouterr().err
-    assert main(["run", "c.json", "--shard", "0/1"]) == 0
+def test_a_graph_without_a_sweep_has_no_parts(pack, capsys):
+    assert main(["run", write(pack, colours()), "--shard", "1/3"]) == 2
+    assert "no Sweep divides the work of this workflow" in capsys.readouterr().err
+    assert main(["run", "graph.json", "--shard", "0/1"]) == 0
 
 
 def test_ctrl_c_stops_at_the_next_step(pack, capsys, monkeypatch):

@@ -96,12 +96,10 @@ def test_is_changed(executor, calls, answers, runs):
     assert calls.count(("Number", 1)) == runs
 
 
-def test_hidden_inputs_and_shards(executor, calls):
-    prompt = api(n1=("Sharded", {}))
-    assert run(executor, prompt, "1", shard=(2, 5)) == {"1": {"text": ["(2, 5)"]}}
-    run(executor, prompt, "1", shard=(2, 5))
-    run(executor, prompt, "1", shard=(3, 5))
-    assert calls == [("Sharded", (2, 5), "1"), ("Sharded", (3, 5), "1")]
+def test_hidden_inputs(executor, calls):
+    prompt = api(n1=("Named", {}))
+    assert run(executor, prompt, "1") == {"1": {"text": ["1"]}}
+    assert calls == [("Named", prompt, "1")]
 
 
 def test_events_come_in_comfyuis_order(executor, events):
