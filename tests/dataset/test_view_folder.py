@@ -223,10 +223,11 @@ def test_memory_does_not_grow_with_the_set(format, tmp_path):
     few = [replace(sample(tmp_path, number, "train", label="cat"), caption="a cat") for number in range(8)]
     FORMATS[format](tmp_path, Many(few, 50), INFO)
     peaks = []
-    for count in (100, 1000):
+    for count in (100, 1000, 1000):
         tracemalloc.start()
         FORMATS[format](tmp_path, Many(few, count), INFO)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         shutil.rmtree(tmp_path / "views")
-    assert peaks[1] < peaks[0] + 100_000  # a sample is more than 1000 bytes
+    # A sample is more than 1000 bytes. What else the process does meanwhile, it does not do twice.
+    assert min(peaks[1:]) < peaks[0] + 100_000
