@@ -37,7 +37,7 @@ class Filters:
         if self.smallest_mask is not None:
             for number, mask in enumerate(masks, 1):
                 if (size := int(np.count_nonzero(mask))) < self.smallest_mask:
-                    return f"too small: mask {number} has {size} pixels, fewer than {self.smallest_mask}"
+                    return f"too small: mask {number} has {size} pixels, fewer than {self.smallest_mask:g}"
         return None
 
 

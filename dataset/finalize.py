@@ -40,8 +40,7 @@ def finalize(folder: str | Path, settings: Settings | None = None) -> Finalized:
         settings.save(folder)
         outcomes = merge(store, parts) if parts else {}
         remarks = complete(store, settings)
-        rejected = sum(1 for _ in store.rejected())
-        return Finalized(len(store), rejected, len(parts), dict(outcomes), store.wanting, remarks)
+        return Finalized(len(store), store.reasons.total(), len(parts), dict(outcomes), store.wanting, remarks)
 
 
 def parts_of(folder: Path) -> list[Path]:

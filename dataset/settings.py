@@ -23,6 +23,7 @@ from .views import FORMATS, Info, Streamed
 
 SETTINGS = "settings.json"
 PARTS = "shards"
+REMEDY = "run the graph of the set again, which writes it anew"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Settings:
             rules["filters"], rules["encoding"] = Filters(**rules["filters"]), Encoding(**rules["encoding"])
             return cls(**{**data, "rules": Rules(**rules), "formats": tuple(data["formats"])})
         except (TypeError, KeyError, AttributeError) as error:
-            raise DatasetError(f"{place} are not as Varifold writes them ({error!r})") from error
+            raise DatasetError(f"{place}: not as this Varifold writes it ({error!r}); {REMEDY}") from error
 
     def save(self, folder: Path) -> None:
         """Write them into a set's folder. Raises DatasetError if that cannot be."""
@@ -63,7 +64,7 @@ class Settings:
         with contextlib.suppress(OSError):
             if path.read_bytes() == content:
                 return
-        part = folder / f"{SETTINGS}.{os.getpid()}.part"
+        part = folder / f"{SETTINGS}.part"
         try:
             part.write_bytes(content)
             sync_file(part)
@@ -74,14 +75,14 @@ class Settings:
 
 
 def read_settings(folder: Path) -> Settings:
-    """The settings in a set's folder. Raises DatasetError if there are none."""
+    """The settings in a set's folder. Raises DatasetError if there are none that can be read."""
     path = folder / SETTINGS
     try:
         data = json.loads(path.read_bytes())
     except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
+        raise DatasetError(f"cannot read {path}: {error.strerror}; {REMEDY}") from error
     except ValueError as error:
-        raise DatasetError(f"{path} is not JSON: {error}") from error
+        raise DatasetError(f"{path} is not JSON: {error}; {REMEDY}") from error
     return Settings.from_json(data, str(path))
 
 

@@ -5,6 +5,7 @@ from .denoiser import VarifoldLoadDenoiser, VarifoldPrompt
 from .export_dataset import VarifoldExportDataset
 from .fit import VarifoldFitSchedule
 from .guidance import VarifoldGuidance
+from .load_dataset import VarifoldLoadDataset
 from .lora import VarifoldLoRA
 from .measure_dataset import VarifoldMeasureDataset
 from .model import VarifoldFromModel
@@ -44,6 +45,7 @@ NODES = {
     "Sweep": VarifoldSweep,
     "Compose": VarifoldCompose,
     "Export Dataset": VarifoldExportDataset,
+    "Load Dataset": VarifoldLoadDataset,
     "Measure Dataset": VarifoldMeasureDataset,
 }
 

@@ -13,7 +13,7 @@ from ..dataset.filters import Filters
 from ..dataset.handle import Handle
 from ..dataset.metadata import SUFFIXES, Encoding
 from ..dataset.rules import Rules
-from ..dataset.sample import SPLITS, is_path_inside
+from ..dataset.sample import SPLITS
 from ..dataset.settings import Settings, complete, part_folder
 from ..dataset.store import LEDGER, Added, Store
 from ..dataset.views import FORMATS
@@ -23,6 +23,7 @@ from .export_inputs import OBJECTS, TRANSPARENCY, Labelled, labelled
 from .export_lineage import Lineage, lineage
 from .export_report import report_of, sheet_of
 from .host import current
+from .inside import inside
 
 FILTERS = ("blank", "blurred", "clipped", "smallest_mask", "duplicate")
 SETTLING = ("quotas", "filters", "picture_files", "splits", "formats", "licence", "author")
@@ -200,13 +201,15 @@ class VarifoldExportDataset:
 
 
 def _inside(name: str) -> Path:
-    """The folder of a set by its name. Raises ValueError for one that is not inside the host's output folder."""
-    root, name = current().output_folder(), name.strip()
-    if not is_path_inside(name) or any(part != part.strip(" .") for part in name.split("/")):
-        raise ValueError(f"folder: {name!r} is no name for a folder inside {root}: write one like sprites/heroes")
-    path = root / name
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
-        raise ValueError(f"folder: {name!r} leads out of {root} by a link: choose another name")
+    """The folder of a set by its name.
+
+    Raises ValueError for one that is not inside the host's output folder, or is inside another set.
+    """
+    root = current().output_folder()
+    path = inside(root, name)
+    for above in path.relative_to(root).parents[:-1]:
+        if (root / above / LEDGER).is_file():
+            raise ValueError(f"folder: {name!r} lies in the set {above.as_posix()}: choose a folder beside it")
     return path
 
 
@@ -215,12 +218,16 @@ def _ledger_folder(name: str) -> Path:
 
 
 def _rules(quotas: str, filters: str, picture_files: str) -> Rules:
-    wanted = {label: int(count) for label, count in amounts(quotas, "quotas").items()}
+    wanted = amounts(quotas, "quotas")
+    for label, count in wanted.items():
+        if not count.is_integer():
+            raise ValueError(f"quotas: {label!r} should have a whole number, not {count:g}")
+    quota_of = {label: int(count) for label, count in wanted.items()}
     limits: dict[str, Any] = dict.fromkeys(FILTERS) | amounts(filters, "filters", FILTERS)
     bits = limits.pop("duplicate")
     if bits is not None and bits > 7:
         raise ValueError(f"filters: duplicate should be from 0 to 7 bits of 64, not {bits:g}")
-    return Rules(Filters(**limits), wanted, None if bits is None else int(bits), encoding=Encoding(picture_files))
+    return Rules(Filters(**limits), quota_of, None if bits is None else int(bits), encoding=Encoding(picture_files))
 
 
 def _settings(

@@ -67,6 +67,8 @@ def labelled(
 def _pictures(images: Sequence[Tensor]) -> tuple[list[np.ndarray], list[int]]:
     """All pictures, and how many each batch has."""
     pictures, batches = [], []
+    if not images:
+        raise ValueError("images is empty: look at the node that makes them")
     for image in images:
         rgb, alpha = wires.image_in(image)
         levels = rgb.numpy() if image.shape[-1] != 4 else np.concatenate([rgb.numpy(), alpha.numpy()[..., None]], -1)

@@ -26,9 +26,9 @@ OWN = ("labels", "captions", "masks_are")  # of Export Dataset's widgets, those 
 
 @dataclass(frozen=True)
 class Lineage:
-    """graph: the nodes above an export, seeds set to 0. settings: NODE.INPUT -> what it was. weights, loras: file name
-    -> SHA-256. links: source pictures. words: NODE.INPUT -> text. seed: of the first picture's noise; first: its number
-    in the run. position: the Sweep's, if there is one."""
+    """graph: the nodes above an export, seeds set to 0, or with a Sweep its index. settings: NODE.INPUT -> what it was.
+    weights, loras: file name -> SHA-256. links: source pictures. words: NODE.INPUT -> text. seed: of the first
+    picture's noise; first: its number in the run. position: the Sweep's, if there is one."""
 
     graph: dict[str, Any]
     settings: dict[str, Any]

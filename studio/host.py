@@ -87,6 +87,9 @@ class StudioHost:
     def output_folder(self) -> Path:
         return folders.current().output
 
+    def input_folders(self) -> tuple[Path, ...]:
+        return folders.current().input
+
     def temp_folder(self) -> Path:
         return folders.current().temp
 

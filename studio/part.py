@@ -18,7 +18,10 @@ def part_of(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
         task, first, last, step = (
             _number(environment, f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "MIN", "MAX", "STEP")
         )
-        return _checked((task - first) // step, (last - first) // step + 1)
+        count = (last - first) // step + 1
+        if environment.get("SLURM_ARRAY_TASK_COUNT", str(count)) != str(count):
+            raise ValueError(f"the job array skips some of {first} to {last}: name each part, with --shard i/N")
+        return _checked((task - first) // step, count)
     if "RANK" in environment:
         return _checked(_number(environment, "RANK"), _number(environment, "WORLD_SIZE"))
     raise ValueError(f"{AUTO} wants the variables of a Slurm job array, or RANK and WORLD_SIZE; none is set")

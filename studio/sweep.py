@@ -45,10 +45,11 @@ class Chunks:
         """The prompt of each chunk, to be run before the next is asked for."""
         sets, (first, step) = self._sets(), self.part
         for index in range(first, len(self.position.sweep), step):
+            if self._has(sets, index):
+                continue
             if step == 1 and self._is_full():
                 return
-            if not self._has(sets, index):
-                yield moved_to(self.prompt, index)
+            yield moved_to(self.prompt, index)
         if step == 1:
             yield from self._refill()
 

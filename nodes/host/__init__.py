@@ -164,6 +164,9 @@ class Host(Protocol):
     def output_folder(self) -> Path:
         """Where what a workflow makes is kept."""
 
+    def input_folders(self) -> tuple[Path, ...]:
+        """Where a user puts what workflows read, in the order in which they are searched."""
+
     def temp_folder(self) -> Path:
         """Where pictures lie that a node only shows."""
 

@@ -68,6 +68,9 @@ class ComfyHost:
     def output_folder(self) -> Path:
         return Path(folder_paths.get_output_directory())
 
+    def input_folders(self) -> tuple[Path, ...]:
+        return (Path(folder_paths.get_input_directory()),)
+
     def temp_folder(self) -> Path:
         return Path(folder_paths.get_temp_directory())
 

@@ -17,6 +17,7 @@ from small_sets import GRAPH, add, contents, key
 from varifold.dataset import files, ledger, store
 from varifold.dataset.errors import DatasetError
 from varifold.dataset.rules import Rules
+from varifold.dataset.settings import SETTINGS, Settings
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
@@ -194,6 +195,17 @@ def test_killed_again_and_again(undisturbed, tmp_path):
         check_what_is_left(folder, expected)
         moment += 19
     check_finished(folder, batch, expected)
+
+
+def test_killed_before_the_settings_are_in_place(tmp_path):
+    def work():
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(os, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            Settings("a set").save(tmp_path)
+
+    assert status(in_a_child(work)) == -signal.SIGKILL
+    Settings("a set").save(tmp_path)
+    assert os.listdir(tmp_path) == [SETTINGS]
 
 
 @pytest.mark.parametrize("limit", [0, 30, 100, 600, 900, 1500, 4000])

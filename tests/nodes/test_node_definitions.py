@@ -92,6 +92,11 @@ CONTRACT = {
         "masks:MASK boxes:BOUNDING_BOX segs:SEGS",
         "dataset:VARIFOLD_DATASET report:STRING sheet:IMAGE",
     ),
+    "VarifoldLoadDataset": (
+        "folder:STRING format:COMBO split:COMBO start:INT count:INT",
+        "",
+        "images:IMAGE masks:MASK boxes:BOUNDING_BOX labels:STRING captions:STRING report:STRING",
+    ),
     "VarifoldMeasureDataset": (
         "real:IMAGE neighbours:INT seed:INT",
         "synthetic:IMAGE dataset:VARIFOLD_DATASET trained_on:IMAGE",
@@ -155,6 +160,8 @@ MENUS = {
     ("VarifoldSnapPalette", "palettes"): ["each its own", "one for all"],
     ("VarifoldExportDataset", "masks_are"): ["objects", "transparency"],
     ("VarifoldExportDataset", "picture_files"): ["png", "jpeg", "webp"],
+    ("VarifoldLoadDataset", "format"): ["auto", "varifold", "imagefolder", "coco", "yolo", "webdataset"],
+    ("VarifoldLoadDataset", "split"): ["all", "train", "val", "test"],
     ("VarifoldSamplePicture", "which"): ["cat", "coffee", "hero (transparent)", "wave", "village"],
 }
 

@@ -200,6 +200,7 @@ def test_segs_are_read_by_their_shape(export, output):
         ({"splits": ["train: 80, other: 20"]}, "splits: there is no 'other'; there are train, val, test"),
         ({"splits": ["train: 0"]}, "not all 0"),
         ({"quotas": ["hero"]}, "quotas: 'hero' should be a name, a colon and a number"),
+        ({"quotas": ["hero: 2.5"]}, "quotas: 'hero' should have a whole number, not 2.5"),
         ({"filters": ["sharp: 1"]}, "filters: there is no 'sharp'"),
         ({"filters": ["duplicate: 9"]}, "duplicate should be from 0 to 7"),
     ],
@@ -207,6 +208,20 @@ def test_segs_are_read_by_their_shape(export, output):
 def test_what_does_not_match_is_named_and_nothing_is_written(export, output, given, message):
     with pytest.raises(ValueError, match=message):
         export(images=[images(1, 2)], **given)
+    assert not output.exists()
+
+
+def test_a_set_does_not_lie_in_another(export, output):
+    export(images=[images(1)], folder=["sprites/heroes"])
+    with pytest.raises(ValueError, match="'sprites/heroes/views/coco' lies in the set sprites/heroes"):
+        export(images=[images(2)], folder=["sprites/heroes/views/coco"])
+    export(images=[images(3)], folder=["sprites/tiles"])
+    assert len(samples(output, "sprites/heroes")) == len(samples(output, "sprites/tiles")) == 1
+
+
+def test_a_list_without_pictures_is_told(export, output):
+    with pytest.raises(ValueError, match="images is empty"):
+        export(images=[])
     assert not output.exists()
 
 

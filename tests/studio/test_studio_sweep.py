@@ -37,6 +37,7 @@ EXPORT = {
     "author": "",
 }
 CHUNKS = 4
+GAPS = {"ID": "7", "MIN": "1", "MAX": "7", "STEP": "1", "COUNT": "3"}  # sbatch --array=1,3,7
 
 
 def graph(sweep=SWEEP, **export) -> dict[str, dict]:
@@ -276,6 +277,7 @@ def test_which_part_a_process_does(text, environment, part):
         ("auto", {"RANK": "2", "WORLD_SIZE": "2"}, "part 2 of 2"),
         ("auto", {"RANK": "2"}, "WORLD_SIZE"),
         ("auto", {"SLURM_ARRAY_TASK_ID": "1"}, "SLURM_ARRAY_TASK_MIN"),
+        ("auto", {f"SLURM_ARRAY_TASK_{name}": value for name, value in GAPS.items()}, "skips some of 1 to 7"),
     ],
 )
 def test_parts_that_there_are_not(text, environment, told):
