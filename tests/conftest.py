@@ -35,6 +35,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(RootIsNoTestPackage())
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    begin_at_the_same_seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    begin_at_the_same_seed()
+
+
+def begin_at_the_same_seed() -> None:
+    """What a test, or its module, draws without a seed of its own is the same whichever tests ran before."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def require() -> Callable[[str, object, str], None]:
     """`require(part, present, reason)` skips the test if a part that it needs is missing.

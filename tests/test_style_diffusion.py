@@ -53,6 +53,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def random_denoiser(name: str, dtype: torch.dtype = torch.float64) -> Denoiser:
     """A small one in which every weight is random, and layers that begin as zeros are not."""
     precondition, config = NETS[name]
+    torch.manual_seed(0)
     net = build(name, config).eval().requires_grad_(False)
     for number, parameter in enumerate(net.parameters()):
         spread = 0.5 * parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
@@ -214,10 +215,10 @@ def test_distilling_finds_what_its_attention_would_in_the_style(name):
         acting = regions(CONTENT, [1.0])
         return sum(distil._distance(*pair, [2, 1], acting, 0.0).item() for pair in zip(mine, memory, strict=True))
 
-    sigmas = [sigma] * 25 + [0.0]
+    sigmas = [sigma] * 50 + [0.0]
     found = distil.styled(denoiser, CONTENT, [STYLE], sigmas, cond=cond, structure=0.0, belief=0.0)
     start = statistics.recast(CONTENT, [STYLE], regions(CONTENT, [1.0]))
-    assert off(found) < 0.95 * min(off(start), off(CONTENT))
+    assert off(found) < 0.9 * min(off(start), off(CONTENT))
 
 
 @each_net

@@ -203,6 +203,8 @@ class ComfyServer:
     def free(self) -> None:
         """Evict all models and forget all outputs before the next prompt."""
         self.post("/free", {"unload_models": True, "free_memory": True})
+        # ComfyUI frees when it next has nothing to run, or after the next prompt: this one.
+        self.run({"nothing": {"class_type": "ProbeKeep", "inputs": {}}})
 
     def queue(self, prompt: dict, extra_data: dict | None = None) -> str:
         """Queue a prompt in API form and return its id; PromptRefused if it is not valid."""
