@@ -20,7 +20,10 @@ from ..checkpoint.load import save_denoiser
 from ..checkpoint.spec import Spec
 from ..denoising.precondition import edm
 from ..nets.unet import UNet, UNetConfig
-from ..train.denoiser import Settings, StateError, Training
+from ..train.chance import sharing
+from ..train.denoising import Denoising
+from ..train.loop import Loop, StateError
+from ..train.settings import Settings
 from .batches import PixelArt
 from .prompts import SHEET
 from .sheets import SHOWN, draw, sheet
@@ -65,7 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.start:
         net.load_state_dict(load_denoiser(options.start).net.state_dict())
     settings = Settings(images=options.images, rate=options.rate)
-    training = Training(net.to(options.device), edm(SIGMA_DATA), pictures.batch, settings, compiled=options.compile)
+    net = net.to(options.device)
+    learning = Denoising(net, edm(SIGMA_DATA), compiled=options.compile)
+    training = Loop({"denoiser": learning}, net, sharing(pictures.batch), settings)
     options.folder.mkdir(parents=True, exist_ok=True)
     state = options.folder / "state.safetensors"
     try:
@@ -78,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _train(training: Training, about: Spec, folder: Path, save_every: int) -> None:
+def _train(training: Loop, about: Spec, folder: Path, save_every: int) -> None:
     batch, report_every = training.settings.batch, 100
     losses, since = [], time.perf_counter()
     for loss in training.steps():
@@ -93,7 +98,7 @@ def _train(training: Training, about: Spec, folder: Path, save_every: int) -> No
             losses, since = [], time.perf_counter()
         if training.step % save_every == 0 or last:
             training.save(folder / "state.safetensors")
-            save_denoiser(folder / "pixel_art.safetensors", training.average, about)
+            save_denoiser(folder / "pixel_art.safetensors", training.averages[0], about)
             rgba = draw(load_denoiser(folder / "pixel_art.safetensors"), SHEET, SHOWN)
             sheet(rgba, len(SHOWN)).save(folder / f"sheet_{training.step * batch:08d}.png")
             since = time.perf_counter()

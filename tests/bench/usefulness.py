@@ -27,7 +27,10 @@ from varifold.models.denoising.vocabulary import Vocabulary
 from varifold.models.nets.unet import UNet, UNetConfig
 from varifold.models.sampling import schedule
 from varifold.models.sampling.sample import sample
-from varifold.models.train.denoiser import Settings, Training
+from varifold.models.train.chance import sharing
+from varifold.models.train.denoising import Denoising
+from varifold.models.train.loop import Loop
+from varifold.models.train.settings import Settings
 
 WORDS = ("<null>", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TRAIN, SEEN = 1200, 120
@@ -62,12 +65,13 @@ def trained(real: Labelled, images: int, seed: int) -> Denoiser:
 
     torch.manual_seed(seed)
     net = UNet(UNetConfig(in_channels=1, patch=2, width=64, multipliers=(1,), attention_levels=(), vocabulary=11))
-    training = Training(net, edm(SIGMA_DATA), draw, Settings(images=images, seed=seed, ema=0.999))
+    learning = Denoising(net, edm(SIGMA_DATA))
+    training = Loop({"denoiser": learning}, net, sharing(draw), Settings(images=images, seed=seed))
     for _ in training.steps():
         pass
     known = Vocabulary(WORDS)
     about = {"shape": (1, 8, 8), "sigma_min": SIGMA_MIN, "sigma_max": SIGMA_MAX, "vocabulary": known}
-    return Denoiser(training.average, training.precondition, **about)
+    return Denoiser(training.averages[0], learning.precondition, **about)
 
 
 def drawn(denoiser: Denoiser, count: int, seed: int) -> Labelled:

@@ -1,0 +1,49 @@
+"""One training shared by several processes, each on its rows of every batch."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+class Ranks(NamedTuple):
+    """Process `rank` of `world`."""
+
+    rank: int = 0
+    world: int = 1
+
+    def rows(self, batch: int) -> slice:
+        """The rows of a batch that this process has. Raises ValueError unless all have as many."""
+        if batch % self.world:
+            raise ValueError(f"a batch of {batch} cannot be shared by {self.world} processes: choose a multiple")
+        each = batch // self.world
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def shared(self, player: nn.Module) -> nn.Module:
+        """The module, whose gradients are then the mean over all processes."""
+        return player if self.world == 1 else nn.parallel.DistributedDataParallel(player)
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean over all processes."""
+        if self.world > 1:
+            distributed.all_reduce(tensor)
+        return tensor / self.world
+
+
+ALONE = Ranks()
+
+
+def join(device: torch.device) -> Ranks:
+    """Joins the processes that torchrun started; ALONE where it did not.
+
+    They talk by NCCL on a GPU and gloo on the CPU.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1 or "RANK" not in os.environ:
+        return ALONE
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Ranks(distributed.get_rank(), world)
