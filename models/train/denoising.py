@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -25,8 +26,16 @@ def logit_normal(mean: float = 0.0, spread: float = 1.0) -> Callable[[Chance], T
     return lambda chance: (mean + spread * chance.normal()).sigmoid()
 
 
+def cosine(low: float = 0.002, high: float = 80.0) -> Callable[[Chance], Tensor]:
+    """Noise levels of the cosine schedule, σ = tan(πt/2) with even t (Nichol & Dhariwal 2021, arXiv:2102.09672)."""
+    first, last = math.atan(low), math.atan(high)
+    return lambda chance: (first + (last - first) * chance.uniform()).tan()
+
+
 def usual_levels(precondition: Precondition) -> Callable[[Chance], Tensor]:
-    return logit_normal() if precondition.space is FLOW else log_normal()
+    if precondition.space is FLOW:
+        return logit_normal()
+    return log_normal() if precondition.name == "edm" else cosine()
 
 
 class Denoising(nn.Module):

@@ -12,7 +12,8 @@ class Learner(Protocol):
     """The losses of a family, the net that is kept of them, and what that net is good for.
 
     `players`: see `loop.Loop`. `judged` tells whether a lower loss of the first of them on other pictures means a
-    better net. `asked` is what would have to be the same for a training to be taken up, as JSON.
+    better net. `asked` is what would have to be the same for a training to be taken up, as JSON; its "family" names the
+    file.
     """
 
     players: dict[str, nn.Module]

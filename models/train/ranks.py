@@ -24,7 +24,7 @@ class Ranks(NamedTuple):
 
     def shared(self, player: nn.Module) -> nn.Module:
         """The module, whose gradients are then the mean over all processes."""
-        return player if self.world == 1 else nn.parallel.DistributedDataParallel(player)
+        return player if self.world == 1 else nn.parallel.DistributedDataParallel(player, find_unused_parameters=True)
 
     def mean(self, tensor: Tensor) -> Tensor:
         """The mean over all processes."""
@@ -32,18 +32,29 @@ class Ranks(NamedTuple):
             distributed.all_reduce(tensor)
         return tensor / self.world
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.world > 1:
+            distributed.barrier()
+
 
 ALONE = Ranks()
+
+
+def here() -> Ranks:
+    """This process among those that were joined."""
+    if distributed.is_available() and distributed.is_initialized():
+        return Ranks(distributed.get_rank(), distributed.get_world_size())
+    return ALONE
 
 
 def join(device: torch.device) -> Ranks:
     """Joins the processes that torchrun started; ALONE where it did not.
 
-    They talk by NCCL on a GPU and gloo on the CPU.
+    They talk by NCCL on GPUs, of which each has its own, and by gloo on the CPU.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1 or "RANK" not in os.environ:
-        return ALONE
-    if not distributed.is_initialized():
+    if "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Ranks(distributed.get_rank(), world)
+    return here()
