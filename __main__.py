@@ -1,4 +1,4 @@
-"""The command line: `varifold run GRAPH`, `varifold studio` and `varifold finalize FOLDER`."""
+"""The command line: `varifold run GRAPH`, `train GRAPH`, `scale GRAPH`, `finalize FOLDER` and `studio`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .studio.errors import Cancelled, NodeError, SettingError, WorkflowError, describe
 from .studio.host import StudioHost
 from .studio.part import part_of
 from .studio.terminal import Terminal
+
+if TYPE_CHECKING:
+    from .dataset.finalize import Finalized
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_run(verbs)
     _add_studio(verbs)
     _add_finalize(verbs)
+    _add_scale(verbs)
+    _add_train(verbs)
     arguments = parser.parse_args(argv)
     try:
         return arguments.act(arguments)
@@ -49,8 +55,21 @@ def _add_run(verbs: argparse._SubParsersAction) -> None:
         epilog="Pictures to load are looked for in ./input, then beside GRAPH. Denoisers are looked for in "
         "$VARIFOLD_MODELS, else in ~/.local/share/varifold/models (.safetensors, subfolders too).",
     )
-    run.add_argument("graph", metavar="GRAPH", help="a workflow .json, or a .png made by one")
+    _add_graph(run)
     run.add_argument(
+        "--shard",
+        metavar="i/N",
+        type=_part,
+        default=(0, 1),
+        help="make part i of N (0 <= i < N) of a sweep, chunks i, i + N, ...; auto: as the variables of a Slurm job "
+        "array or RANK and WORLD_SIZE say; auto/N: task or rank i of N",
+    )
+    run.set_defaults(act=_run)
+
+
+def _add_graph(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("graph", metavar="GRAPH", help="a workflow .json, or a .png made by one")
+    verb.add_argument(
         "--set",
         metavar="NODE.INPUT=VALUE",
         action="append",
@@ -58,17 +77,36 @@ def _add_run(verbs: argparse._SubParsersAction) -> None:
         dest="settings",
         help="change an input; NODE is an id, a title or a node type (can be repeated)",
     )
-    run.add_argument("--output", metavar="DIR", default="output", help="where results go (default: ./output)")
-    run.add_argument(
-        "--shard",
-        metavar="i/N",
-        type=_part,
-        default=(0, 1),
-        help="make part i of N (0 <= i < N) of a sweep, chunks i, i + N, ...; auto: as the variables of a Slurm job "
-        "array or RANK and WORLD_SIZE say",
+    verb.add_argument("--output", metavar="DIR", default="output", help="where results go (default: ./output)")
+    verb.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
+
+
+def _add_train(verbs: argparse._SubParsersAction) -> None:
+    train = verbs.add_parser(
+        "train",
+        help="train what a workflow trains",
+        description="Run the training nodes of a workflow, or of a config: JSON with train (denoiser, autoencoder or "
+        "gan), pictures and other inputs of these nodes. A training that was left goes on.",
+        epilog="On several GPUs or machines: torchrun --nproc_per_node N -m varifold train GRAPH. Each takes its "
+        "share of every batch.",
     )
-    run.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
-    run.set_defaults(act=_run)
+    _add_graph(train)
+    train.set_defaults(act=_train)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from .models.train import ranks
+    from .studio.runner import train_file
+
+    here = ranks.join(StudioHost().device())
+    first = here.rank == 0
+    host = StudioHost(Terminal(sys.stderr) if first else lambda event, data: None)
+    with _interrupt_sets(host):
+        told = train_file(arguments.graph, arguments.settings, arguments.output, host)
+    if first:
+        print(*told, sep="\n")
+    ranks.leave()
+    return 0
 
 
 def _add_studio(verbs: argparse._SubParsersAction) -> None:
@@ -154,6 +192,9 @@ def _add_finalize(verbs: argparse._SubParsersAction) -> None:
         "build its views. Can be repeated.",
     )
     completing.add_argument("folder", metavar="FOLDER", help="the folder of the set, for example output/my_set")
+    completing.add_argument(
+        "--partial", action="store_true", help="take what is there, though parts are missing or have not finished"
+    )
     completing.set_defaults(act=_finalize, debug=False)
 
 
@@ -162,19 +203,70 @@ def _finalize(arguments: argparse.Namespace) -> int:
     from .dataset.finalize import finalize
 
     try:
-        done = finalize(arguments.folder)
+        done = finalize(arguments.folder, partial=arguments.partial)
     except DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for view, remarks in done.remarks.items():
-        print(os.path.join(arguments.folder, "views", view))
+    _print_finalized(arguments.folder, done)
+    return 0
+
+
+def _print_finalized(folder: str | Path, done: Finalized) -> None:
+    for view, remarks in done.views.remarks.items():
+        print(os.path.join(folder, "views", view))
         for remark, times in remarks.items():
             print(f"  {remark}: {times}")
-    parts = f", of {done.parts} part{'' if done.parts == 1 else 's'}" if done.parts else ""
+    for line in done.views.told:
+        print(line)
+    parts = f"; {done.parts} part{'' if done.parts == 1 else 's'} merged" if done.parts else ""
     print(f"{done.samples} samples and {done.rejected} rejected{parts}")
     if done.wanting:
         wanted = ", ".join(f"{count} of {name}" for name, count in done.wanting.items())
         print(f"the quotas still want {wanted}: `varifold run` without --shard draws them")
+
+
+def _add_scale(verbs: argparse._SubParsersAction) -> None:
+    scale = verbs.add_parser(
+        "scale",
+        help="make a data set with many workers",
+        description="Make all parts of a sweep on workers of Ray, and complete its data set. Run again after whatever "
+        "stopped it, it goes on where it was.",
+        epilog="Needs Ray: pip install 'varifold[scale]'. On a cluster, the folders of GRAPH, of --output and the one "
+        "this is run in must be shared by all machines, and Varifold be installed on each.",
+    )
+    _add_graph(scale)
+    scale.add_argument(
+        "--workers",
+        metavar="N",
+        type=_count,
+        required=True,
+        help="how many parts to make, each on one GPU where the cluster has any, else on one core",
+    )
+    scale.add_argument("--address", help="a Ray cluster to join, such as auto (default: one started on this machine)")
+    scale.set_defaults(act=_scale)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
+def _scale(arguments: argparse.Namespace) -> int:
+    from .dataset.errors import DatasetError
+    from .studio.scale import scale
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    given = (arguments.graph, arguments.settings, arguments.output, arguments.workers, arguments.address)
+    try:
+        sets = scale(*given, tell)
+    except DatasetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for folder, done in sets.items():
+        _print_finalized(folder, done)
     return 0
 
 

@@ -16,7 +16,7 @@ from .errors import DatasetError
 from .sample import is_path_inside
 
 IMAGES, MASKS, GRAPHS = "images", "masks", "graphs"
-PARTS = "tmp"
+UNFINISHED = "tmp"
 SYNCS_AT_ONCE = 8  # the disk then does several in one go
 
 
@@ -30,6 +30,7 @@ class Files:
     def __init__(self, folder: Path):
         self.folder = folder
         self._parts: dict[str, Path | None] = {}  # path -> where its content waits, None if it is at its place
+        self._pool: ThreadPoolExecutor | None = None
 
     @staticmethod
     def place(kind: str, content: bytes, suffix: str) -> tuple[str, str]:
@@ -41,7 +42,7 @@ class Files:
         """Have a file written at its place; one that is there already is kept. Raises DatasetError if it cannot be."""
         if path in self._parts:
             return
-        part = self.folder / PARTS / Path(path).name
+        part = self.folder / UNFINISHED / Path(path).name
         with self._writing(path):
             if _holds(self.folder / path, content):
                 self._parts[path] = None
@@ -57,20 +58,21 @@ class Files:
             return
         parts = {path: part for path, part in self._parts.items() if part is not None}
         folders = {(self.folder / path).parent for path in self._parts}
-        with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool, self._writing("files"):
-            list(pool.map(sync_file, parts.values()))
+        self._pool = self._pool or ThreadPoolExecutor(SYNCS_AT_ONCE)
+        with self._writing("files"):
+            list(self._pool.map(sync_file, parts.values()))
             for folder in folders:
                 make_folder(folder.parent)
                 folder.mkdir(exist_ok=True)
             for path, part in parts.items():
                 os.replace(part, self.folder / path)
-            list(pool.map(sync_folder, {*folders, *(folder.parent for folder in folders)}))
+            list(self._pool.map(sync_folder, {*folders, *(folder.parent for folder in folders)}))
         self._parts.clear()
 
     def forget(self) -> None:
         """Delete what waits for flush(), and what an interrupted process left of the kind."""
         self._parts.clear()
-        shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+        shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
 
     @contextlib.contextmanager
     def _writing(self, what: str) -> Iterator[None]:
@@ -109,6 +111,21 @@ class Files:
         for path in unwanted:
             (self.folder / path).unlink()
         return unwanted
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Give a file new content as a whole or not at all. Raises DatasetError if that cannot be."""
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == content:
+            return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(content)
+        sync_file(part)
+        os.replace(part, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error.strerror}") from error
 
 
 def write_all(file: BinaryIO, content: bytes) -> None:

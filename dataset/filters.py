@@ -17,15 +17,17 @@ class Filters:
     blank: the least spread of brightness, as a standard deviation in 0..255. blurred: the least sharpness (see there;
     a photograph has 0.2, the same with a blur of 4 pixels 0.07). clipped: the largest share of visible pixels that are
     pure black or white in all channels. smallest_mask: pixels; every mask must have as many.
+    fewest_objects: how many objects must be marked in a picture.
     """
 
     blank: float | None = 2.0
     blurred: float | None = 0.02
     clipped: float | None = None
     smallest_mask: int | None = 16
+    fewest_objects: int | None = None
 
-    def complaint(self, picture: np.ndarray, masks: Sequence[np.ndarray] = ()) -> str | None:
-        """Why a picture [H, W, 3 or 4], uint8, with masks [H, W], bool, is refused; None if it is not."""
+    def complaint(self, picture: np.ndarray, masks: Sequence[np.ndarray] = (), objects: int = 0) -> str | None:
+        """Why a picture [H, W, 3 or 4], uint8, with masks [H, W], bool, and so many objects is refused, or None."""
         brightness = picture[..., :3].astype(np.float32) @ np.array(GREY_WEIGHTS, np.float32)
         visible = picture[..., 3] > 0 if picture.shape[-1] == 4 else np.ones(brightness.shape, bool)
         if self.blank is not None and (spread := _spread(brightness, visible)) < self.blank:
@@ -34,6 +36,8 @@ class Filters:
             return f"blurred: its sharpness is {sharp:.3f}, less than {self.blurred:g}"
         if self.clipped is not None and (share := _clipped_share(picture, visible)) > self.clipped:
             return f"clipped: {share:.0%} of it is pure black or white, more than {self.clipped:.0%}"
+        if self.fewest_objects is not None and objects < self.fewest_objects:
+            return f"too few objects: {objects} marked, fewer than {self.fewest_objects:g}"
         if self.smallest_mask is not None:
             for number, mask in enumerate(masks, 1):
                 if (size := int(np.count_nonzero(mask))) < self.smallest_mask:

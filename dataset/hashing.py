@@ -12,8 +12,9 @@ SIDE = 32  # pixels; what a picture is scaled to
 BITS = 8  # frequencies each way, so 64 in all
 BANDS = 4
 RADIUS = 7  # bits; the farthest that the bands are sure to find
-ONES = np.array([number.bit_count() for number in range(256)], np.uint8)
+ONES = np.array([number.bit_count() for number in range(1 << 16)], np.uint8)
 NEAR_BAND = np.array([0, *(1 << bit for bit in range(16))])  # a band, and it with one bit flipped
+BAND_STARTS = np.arange(BANDS)[:, None] * ((1 << 16) + 1)  # where a band's part of the flat table begins
 GREY = (128, 128, 128)
 
 
@@ -25,7 +26,8 @@ def perceptual_hash(picture: np.ndarray) -> int:
     """
     brightness = np.asarray(_on_grey(picture).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), np.float64)
     waves = (_COSINES @ brightness @ _COSINES.T).round(6)  # so that rounding errors of a flat picture are no pattern
-    return int.from_bytes(np.packbits(waves > np.median(waves)).tobytes(), "big")
+    median = np.sort(waves, axis=None)[BITS**2 // 2 - 1 :][:2].mean()
+    return int.from_bytes(np.packbits(waves > median).tobytes(), "big")
 
 
 def distance(first: int, second: int) -> int:
@@ -70,14 +72,20 @@ class HashIndex:
         if not 0 <= radius <= RADIUS:
             raise ValueError(f"near-duplicates can differ in 0 to {RADIUS} bits, not in {radius}")
         self._sort()
-        values = NEAR_BAND ^ np.array([[value >> 16 * band & 0xFFFF] for band in range(BANDS)])
-        starts = np.take_along_axis(self._starts, values, 1).ravel()
-        counts = np.take_along_axis(self._starts, values + 1, 1).ravel() - starts
-        places = np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
-        candidates = np.concatenate([self._order[places], np.arange(self._sorted, len(self))])
-        differing = np.frombuffer(self._hashes, np.uint64)[candidates] ^ np.uint64(value)
-        distances = ONES[differing.view(np.uint8).reshape(-1, 8)].sum(axis=1)
-        return sorted(set(candidates[distances <= radius].tolist()))
+        hashes = np.frombuffer(self._hashes, np.uint64)
+        found = self._in_tables(value)
+        found = found[_distances(hashes[found], value) <= radius]
+        late = np.flatnonzero(_distances(hashes[self._sorted :], value) <= radius) + self._sorted
+        return sorted({*found.tolist(), *late.tolist()})
+
+    def _in_tables(self, value: int) -> np.ndarray:
+        """The numbers of the hashes of which a band is near, some of them twice."""
+        bands = np.array([value], "<u8").view("<u2").astype(np.int64)[:, None]
+        places = (NEAR_BAND ^ bands) + BAND_STARTS
+        table = self._starts.ravel()
+        starts = table[places].ravel()
+        counts = table[places + 1].ravel() - starts
+        return self._order[np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)]
 
     def _sort(self) -> None:
         if len(self) - self._sorted <= 1024 + self._sorted // 8:
@@ -89,6 +97,11 @@ class HashIndex:
         for band in range(BANDS):
             self._starts[band, 1:] = np.bincount(bands[:, band], minlength=1 << 16).cumsum() + band * len(self)
             self._starts[band, 0] = band * len(self)
+
+
+def _distances(hashes: np.ndarray, value: int) -> np.ndarray:
+    first, second, third, fourth = ONES[(hashes ^ np.uint64(value)).view(np.uint16)].reshape(-1, 4).T
+    return first + second + third + fourth
 
 
 def _on_grey(picture: np.ndarray) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zlib
@@ -67,6 +68,13 @@ class Ledger:
                 end -= len(line)
                 if end <= 0:
                     return
+
+    def digest(self) -> str:
+        """The SHA-256 of the whole lines."""
+        digest = hashlib.sha256()
+        for line in self.lines():
+            digest.update(line)
+        return digest.hexdigest()
 
     def at(self, offset: int) -> bytes:
         """The line that begins at `offset`."""

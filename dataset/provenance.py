@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from .errors import DatasetError
 
-PACKAGES = ("varifold", "torch", "numpy", "pillow", "safetensors")
+SOURCE = "source "  # and a SHA-256: what pictures share that were made of one file
+VERSION = "0.1.0"  # of this pack; in custom_nodes of ComfyUI it is no installed package that could be asked
+PACKAGES = ("torch", "numpy", "pillow", "safetensors")
 
 
 class Key(NamedTuple):
@@ -43,8 +45,8 @@ def graph_hash(graph: Any) -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that pictures depend on, as far as they are installed."""
-    found = {"python": platform.python_version()}
+    """The versions of Python, of this pack and of the packages that pictures depend on, those that are installed."""
+    found = {"python": platform.python_version(), "varifold": VERSION}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)

@@ -6,6 +6,9 @@ bits from the lowest, each a printable character.
 
 from __future__ import annotations
 
+import functools
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,18 +16,21 @@ from .errors import DatasetError
 
 SPARSE = 16  # pixels per change: where there are more, sorting the changes costs less than transposing the mask
 SMALL = 1 << 15  # pixels of a mask that is transposed within the cache
+REACH = 1 << 14  # numbers that are this near to 0 take three letters at most
+TOO_FAR = b"\x7f"
 
 
 def encode(mask: NDArray) -> NDArray[np.int64]:
     """Lengths of the runs of a mask [H, W] of bools or numbers, where any but 0 is inside."""
     mask = mask if mask.dtype == bool else mask != 0
-    changes = _changes(mask)
-    ends = np.concatenate([[0] if mask[0, 0] else [], [0], changes, [mask.size]]).astype(np.int64)
-    return np.diff(ends)
+    ends = _ends(mask)
+    if mask.item(0):
+        ends = np.concatenate([[0], ends])
+    return ends[1:] - ends[:-1]
 
 
-def _changes(mask: NDArray) -> NDArray:
-    """The places, counted down the columns, that differ from the place before."""
+def _ends(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """0, the places, counted down the columns, that differ from the place before, and the number of places."""
     height, width = mask.shape
     if mask.size > SMALL and width <= 1 << 16:
         down = np.flatnonzero(mask[1:] != mask[:-1])
@@ -33,9 +39,12 @@ def _changes(mask: NDArray) -> NDArray:
             row, column = np.divmod(down, width)
             row, column = np.concatenate([0 * across, row + 1]), np.concatenate([across, column])
             by_column = np.argsort(column.astype(np.uint16), kind="stable")
-            return (column * height + row)[by_column]
-    columns = mask.T.ravel()
-    return np.flatnonzero(columns[1:] != columns[:-1]) + 1
+            return np.concatenate([[0], (column * height + row)[by_column], [mask.size]])
+    columns = mask.ravel("F")
+    is_end = np.empty(mask.size + 1, bool)
+    is_end[0] = is_end[-1] = True
+    np.bitwise_xor(columns[1:], columns[:-1], out=is_end[1:-1])
+    return is_end.nonzero()[0]
 
 
 def decode(counts: NDArray, height: int, width: int) -> NDArray[np.bool_]:
@@ -49,16 +58,29 @@ def decode(counts: NDArray, height: int, width: int) -> NDArray[np.bool_]:
 
 def compress(counts: NDArray) -> str:
     """COCO's text of given runs."""
-    rest = np.array(counts, np.int64)
-    rest[3:] -= counts[1:-2]
-    columns, more = [], np.ones(len(rest), bool)
-    while more.any():
-        group, shown = rest & 31, more
-        rest = rest >> 5
-        more = shown & (rest != np.where(group & 16, -1, 0))
-        columns.append((group + 48 + 32 * more) * shown)
-    letters = np.stack(columns, 1).astype(np.uint8)
-    return letters[letters > 0].tobytes().decode("ascii")
+    numbers = np.asarray(counts, np.int64) + REACH
+    np.subtract(numbers[3:], counts[1:-2], out=numbers[3:])
+    text = _near().take(numbers, mode="clip").tobytes().translate(None, b"\0")
+    if TOO_FAR in text:
+        far = (_letters(number - REACH) for number in numbers.tolist() if not 0 < number < 2 * REACH - 1)
+        text = re.sub(TOO_FAR, lambda _: next(far), text)
+    return text.decode("ascii")
+
+
+@functools.cache
+def _near() -> NDArray[np.uint32]:
+    """The letters of the numbers from -REACH, four bytes each and zeros behind; TOO_FAR of the first and the last."""
+    letters = [_letters(number) for number in range(1 - REACH, REACH - 1)]
+    return np.array([TOO_FAR, *letters, TOO_FAR], "S4").view(np.uint32)
+
+
+def _letters(number: int) -> bytes:
+    letters = bytearray()
+    while not -16 <= number < 16:
+        letters.append((number & 31) + 32 + 48)
+        number >>= 5
+    letters.append((number & 31) + 48)
+    return bytes(letters)
 
 
 def decompress(text: str) -> NDArray[np.int64]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .errors import DatasetError
-from .files import sync_file, sync_folder
+from .files import write_whole
 from .filters import Filters
 from .metadata import Encoding
 from .provenance import json_text
@@ -20,21 +18,20 @@ from .sample import SPLITS
 from .splits import SHARES, check_shares
 from .store import Store
 from .views import FORMATS, Info, Streamed
+from .views.upkeep import Views, keep_up, outdated
 
 SETTINGS = "settings.json"
-PARTS = "shards"
 REMEDY = "run the graph of the set again, which writes it anew"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """rules: of the set as a whole. shares and seed: of the splits. formats: the views, as FORMATS names them.
-    name, licence and author: what the views tell."""
+    """rules: of the set as a whole. shares: of the splits. formats: the views, as FORMATS names them. name, licence
+    and author: what the views tell."""
 
     name: str
     rules: Rules = field(default_factory=Rules)
     shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
-    seed: int = 0
     formats: tuple[str, ...] = ()
     licence: str = ""
     author: str = ""
@@ -60,18 +57,7 @@ class Settings:
 
     def save(self, folder: Path) -> None:
         """Write them into a set's folder. Raises DatasetError if that cannot be."""
-        content, path = json_text(self.to_json(), "these settings"), folder / SETTINGS
-        with contextlib.suppress(OSError):
-            if path.read_bytes() == content:
-                return
-        part = folder / f"{SETTINGS}.part"
-        try:
-            part.write_bytes(content)
-            sync_file(part)
-            os.replace(part, path)
-            sync_folder(folder)
-        except OSError as error:
-            raise DatasetError(f"cannot write {path}: {error.strerror}") from error
+        write_whole(folder / SETTINGS, json_text(self.to_json(), "these settings"))
 
 
 def read_settings(folder: Path) -> Settings:
@@ -86,14 +72,16 @@ def read_settings(folder: Path) -> Settings:
     return Settings.from_json(data, str(path))
 
 
-def part_folder(folder: Path, part: tuple[int, int]) -> Path:
-    """Where part (i, N) of a run puts its samples: the set itself if it is the only one."""
-    number, count = part
-    return folder if count == 1 else folder / PARTS / str(number)
+def complete(store: Store, settings: Settings) -> Views:
+    """Give all samples their split, and have the views show the set as it is."""
+    store.split({name: settings.shares[name] for name in SPLITS if name in settings.shares})
+    return keep_up(store.folder, settings.formats, Streamed(store.samples), _info(store, settings), store.state)
 
 
-def complete(store: Store, settings: Settings) -> dict[str, dict[str, int]]:
-    """Give all samples their split and build the views; format -> remark -> how many times it applies."""
-    store.split({name: settings.shares[name] for name in SPLITS if name in settings.shares}, settings.seed)
-    info = Info(settings.name, licence=settings.licence, author=settings.author, names=store.names)
-    return {name: FORMATS[name](store.folder, Streamed(store.samples), info) for name in settings.formats}
+def outdated_views(store: Store, settings: Settings) -> list[str]:
+    """The formats whose views show the set as it was before what was done last."""
+    return outdated(store.folder, settings.formats, _info(store, settings), store.state)
+
+
+def _info(store: Store, settings: Settings) -> Info:
+    return Info(settings.name, licence=settings.licence, author=settings.author, names=store.names)

@@ -129,6 +129,11 @@ class Store:
         return Counter(reason.partition(":")[0] for reason in self._index.rejected.values())
 
     @property
+    def ids(self) -> list[str]:
+        """Of all samples, live or not, in the order in which they were added."""
+        return list(self._index.ids)
+
+    @property
     def names(self) -> dict[str, str]:
         """Label -> the file name that it has in this set for good."""
         return dict(self._index.names)
@@ -138,6 +143,12 @@ class Store:
         """Class -> how many samples its quota still wants; what is full is left out."""
         lacks = {name: quota - self._index.counts[name] for name, quota in self.rules.quotas.items()}
         return {name: lack for name, lack in lacks.items() if lack > 0}
+
+    @property
+    def state(self) -> str:
+        """The SHA-256 of the ledger: whatever is done to the set changes it."""
+        self._flush()
+        return self._ledger.digest()
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
@@ -206,7 +217,9 @@ class Store:
             "kind": "sample",
             "id": key.id,
             "hash": f"{perceptual_hash(picture):016x}",
-            "rejected": self.rules.filters.complaint(picture, [mark.mask for mark in marks if mark.mask is not None]),
+            "rejected": self.rules.filters.complaint(
+                picture, [mark.mask for mark in marks if mark.mask is not None], len(marks)
+            ),
             "classes": classes,
             "links": sorted({f"noise {key.seed} {key.index}", *links}),
             "key": list(key),
@@ -255,6 +268,10 @@ class Store:
         """The live samples in the order in which they were added, read as they are asked for."""
         return (sample for sample, reason in self._all() if reason is None)
 
+    def links(self) -> Iterator[tuple[str, ...]]:
+        """What each live sample shares with others, in the order of samples()."""
+        return (tuple(self._index.links(line)) for number, line in self._lines() if self._index.is_live(number))
+
     def rejected(self) -> Iterator[tuple[Sample, str]]:
         """The samples that are not live, and why."""
         return ((sample, reason) for sample, reason in self._all() if reason is not None)
@@ -262,6 +279,10 @@ class Store:
     def sample(self, id: str) -> Sample:
         """One sample, live or not. Raises DatasetError for an unknown id."""
         return self._sample(self._index.number(id), self.entry(id))
+
+    def reason(self, id: str) -> str | None:
+        """Why a sample is not live; None for one that is. Raises DatasetError for an unknown id."""
+        return self._index.rejected.get(self._index.number(id))
 
     def all_keys(self) -> Iterator[Key]:
         """The keys of all samples, live or not, in the order in which they were added."""

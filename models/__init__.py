@@ -14,6 +14,7 @@ _HOME = {
     "VE": ".denoising.space",
     "CheckpointError": ".checkpoint",
     "Denoiser": ".denoising.denoiser",
+    "Generator": ".generating",
     "Guidance": ".denoising.guidance",
     "NonFinite": ".sampling.watch",
     "Plan": ".sampling.plan",
@@ -23,6 +24,7 @@ _HOME = {
     "dpm_adaptive": ".sampling.adaptive",
     "load_autoencoder": ".checkpoint",
     "load_denoiser": ".checkpoint",
+    "load_generator": ".generating",
     "run": ".sampling.sample",
     "sample": ".sampling.sample",
 }

@@ -1,9 +1,12 @@
 """The nodes that artists see: thin, one file a family."""
 
+from .compare_models import VarifoldCompareModels
 from .compose import VarifoldCompose
 from .denoiser import VarifoldLoadDenoiser, VarifoldPrompt
+from .explain import VarifoldExplain
 from .export_dataset import VarifoldExportDataset
 from .fit import VarifoldFitSchedule
+from .generate import VarifoldGenerate, VarifoldLoadGenerator
 from .guidance import VarifoldGuidance
 from .load_dataset import VarifoldLoadDataset
 from .lora import VarifoldLoRA
@@ -22,6 +25,9 @@ from .style_transfer import VarifoldStyleTransfer
 from .sweep import VarifoldSweep
 from .toy import VarifoldToy
 from .trace import VarifoldTrace
+from .train_denoiser import VarifoldTrainDenoiser
+from .train_generator import VarifoldTrainAutoencoder, VarifoldTrainGAN
+from .training_pictures import VarifoldPictures
 
 NODES = {
     "Load Denoiser": VarifoldLoadDenoiser,
@@ -47,6 +53,14 @@ NODES = {
     "Export Dataset": VarifoldExportDataset,
     "Load Dataset": VarifoldLoadDataset,
     "Measure Dataset": VarifoldMeasureDataset,
+    "Training Pictures": VarifoldPictures,
+    "Train Denoiser": VarifoldTrainDenoiser,
+    "Train Autoencoder": VarifoldTrainAutoencoder,
+    "Train GAN": VarifoldTrainGAN,
+    "Load Generator": VarifoldLoadGenerator,
+    "Generate": VarifoldGenerate,
+    "Compare Models": VarifoldCompareModels,
+    "Explain": VarifoldExplain,
 }
 
 NODE_CLASS_MAPPINGS = {node.__name__: node for node in NODES.values()}

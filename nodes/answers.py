@@ -1,4 +1,4 @@
-"""What the browser asks while a graph is being edited; a host serves each answer under its name, as JSON to JSON."""
+"""What the browser asks of the nodes beside runs; a host serves each answer under its name, as JSON to JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .denoiser import path_of
 from .guidance import KNOBS, VarifoldGuidance
+from .review import rebuild, reject, relabel, restore, review
 from .sampler import VarifoldSampler
 from .schedule import USED, VarifoldSchedule
 from .solver import VarifoldSolver, choice_of
@@ -123,7 +124,9 @@ def guidance(question: dict[str, Any]) -> dict[str, Any]:
     return {"used": list(KNOBS[_widgets(VarifoldGuidance, question.get("widgets"))["method"]])}
 
 
-ANSWERS = {"schedule": schedule, "denoiser": denoiser, "prompt": prompt, "toy": toy, "guidance": guidance}
+GRAPH = {"schedule": schedule, "denoiser": denoiser, "prompt": prompt, "toy": toy, "guidance": guidance}
+REVIEW = {"review": review, "reject": reject, "restore": restore, "relabel": relabel, "rebuild": rebuild}
+ANSWERS = GRAPH | REVIEW
 
 
 def answer(name: str, question: Any) -> dict[str, Any]:

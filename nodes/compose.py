@@ -204,7 +204,9 @@ class VarifoldCompose:
 
         cut = _cut("sprites", sprites, sprite_mask)
         ground = list(_cut("backgrounds", backgrounds)[..., :3])
-        names = _names(labels, len(cut))
+        names = names_of(labels, len(cut))
+        _check_order(fewest=fewest, most=most)
+        _check_order(smallest=smallest, largest=largest)
         recipe = compose.Recipe(
             (fewest, most), (smallest, largest), rotation, mirror, overlap, light, pixel_art, terrains
         )
@@ -230,6 +232,12 @@ class VarifoldCompose:
         return images, masks, boxes, [_main(placed, names) for placed in found]
 
 
+def _check_order(**ends: float) -> None:
+    (low, least), (high, greatest) = ends.items()
+    if least > greatest:
+        raise ValueError(f"{low} is {least:g} and {high} is {greatest:g}: make {low} the smaller, or both equal")
+
+
 def _cut(name: str, image: Tensor, mask: Tensor | None = None) -> np.ndarray:
     """[B, H, W, 4] in 0..1, alpha from the mask, else its own. Raises ValueError where they do not fit."""
     import torch
@@ -249,7 +257,7 @@ def _cut(name: str, image: Tensor, mask: Tensor | None = None) -> np.ndarray:
     return torch.cat([rgb, alpha[..., None]], -1).clamp(0, 1).numpy()
 
 
-def _names(labels: str, count: int) -> list[str]:
+def names_of(labels: str, count: int) -> list[str]:
     """The label of each sprite. Raises ValueError where lines are missing or left over."""
     lines = [line.strip() for line in labels.splitlines() if line.strip()]
     if not lines or count % len(lines):
@@ -266,7 +274,7 @@ def _source(sprite: np.ndarray) -> str:
 
 def _box(placed: Placed, label: str, source: str) -> dict[str, Any]:
     edges = dict(zip(("x", "y", "width", "height"), map(int, placed.box), strict=True))
-    return {**edges, "label": label, "visibility": placed.visibility, "source": source}
+    return {**edges, "label": label, "visibility": placed.visibility, "sprite": placed.sprite, "source": source}
 
 
 def _main(placed: list[Placed], names: list[str]) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from .conditions import conditioning_out, vocabulary_of
 from .host import current, find
+from .menu import path_on
+from .training import trained_files
 
 EMBEDDED = "Varifold pixel art (embedded)"
 OWN = "the file's own"
 PREDICTIONS = ["auto", "edm", "eps", "v", "x0", "flow"]
 PRECISIONS = ["auto", "float32", "bfloat16", "float16"]
 CATEGORY = "Varifold"
+FOLDERS = "model folders"
 
 
 def _files() -> dict[str, str | None]:
     """Name shown -> path; None is the embedded denoiser."""
     host = find()
-    return {EMBEDDED: None, **(host.denoiser_files() if host else {})}
+    return {EMBEDDED: None, **(host.denoiser_files() if host else {}), **trained_files("denoiser")}
 
 
 def _autoencoder_files() -> dict[str, str | None]:
@@ -71,7 +74,7 @@ class VarifoldLoadDenoiser:
     def IS_CHANGED(cls, file, precision, prediction, autoencoder=OWN):
         from ..models.checkpoint import fingerprint
 
-        path, other = path_of(file), _path(_autoencoder_files(), autoencoder)
+        path, other = path_of(file), path_on(_autoencoder_files(), autoencoder, FOLDERS)
         return fingerprint(path) + ("" if other is None else fingerprint(other))
 
     def load(self, file, precision, prediction, autoencoder=OWN):
@@ -79,7 +82,7 @@ class VarifoldLoadDenoiser:
 
         path, host = path_of(file), current()
         dtype = natural_dtype(inspect(path), host.device()) if precision == "auto" else precision
-        other = _path(_autoencoder_files(), autoencoder)
+        other = path_on(_autoencoder_files(), autoencoder, FOLDERS)
         denoiser = load_denoiser(path, dtype=dtype, prediction=prediction, autoencoder=other)
         host.adopt(denoiser)
         if denoiser.autoencoder is not None:
@@ -89,13 +92,7 @@ class VarifoldLoadDenoiser:
 
 def path_of(file: str) -> str | None:
     """The path of a file on Load Denoiser's menu, None for the embedded one. Raises ValueError if it is not there."""
-    return _path(_files(), file)
-
-
-def _path(files: dict[str, str | None], file: str) -> str | None:
-    if file not in files:
-        raise ValueError(f"there is no {file!r} in the model folders: choose another file, or put it there")
-    return files[file]
+    return path_on(_files(), file, FOLDERS)
 
 
 class VarifoldPrompt:

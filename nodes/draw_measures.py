@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ..dataset.lettering import lettering
 from .drawing import BACKGROUNDS
 
 if TYPE_CHECKING:
@@ -32,12 +33,19 @@ def draw_measures(figures: Sequence[Figure], labels: Sequence[tuple[str, int]] =
     top = MARGIN + ROW * (len(figures) + 1)
     if labels:
         pen.text((MARGIN, top + ROW / 2), "samples of each label", FAINT, small, "lm")
+    letters = lettering((name for name, _ in labels), 13)
     for number, (name, count) in enumerate(labels):
         middle = top + ROW + 26 * number + 13
-        pen.text((MARGIN, middle), _short(name, small, NAMES), INK, small, "lm")
+        pen.text((MARGIN, middle), _short(letters.shown(name), letters.font, NAMES), INK, letters.font, "lm")
         _bar(pen, middle, count / max(count for _, count in labels), VALUE)
         pen.text((WIDTH - NUMBERS + 10, middle), str(count), INK, small, "lm")
     return picture
+
+
+def end_of_bar(figure: Figure) -> float:
+    """What the whole length of a figure's bar stands for."""
+    # A kernel distance may be below 0, where nothing can be told apart.
+    return 1.0 if figure.name in TO_ONE else 1.1 * max(figure.value, figure.floor, 1e-12)
 
 
 def _legend(pen: ImageDraw.ImageDraw, middle: float, font: ImageFont.ImageFont) -> None:
@@ -55,8 +63,7 @@ def _row(pen: ImageDraw.ImageDraw, middle: float, figure: Figure, font, small) -
             (NAMES + MARGIN, middle), _short(figure.missing, small, WIDTH - NAMES - 2 * MARGIN), FAINT, small, "lm"
         )
         return
-    # A kernel distance may be below 0, where nothing can be told apart.
-    longest = 1.0 if figure.name in TO_ONE else 1.1 * max(figure.value, figure.floor, 1e-12)
+    longest = end_of_bar(figure)
     place = _bar(pen, middle, figure.value / longest, VALUE)
     low, high = (place(figure.floor + sign * figure.floor_spread, longest) for sign in (-1, 1))
     pen.rectangle([low - 1, middle - BAR / 2 - 4, high + 1, middle + BAR / 2 + 4], outline=FLOOR)

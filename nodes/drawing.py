@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from ..dataset.lettering import lettering
+
 if TYPE_CHECKING:
     from PIL import ImageFont
     from torch import Tensor
@@ -21,14 +23,15 @@ def draw_sheet(
     cells: list[Image.Image], labels: list[str], *, columns: int = 0, gap: int = 8, background: str = "dark"
 ) -> Image.Image:
     """One RGB picture of equally large RGB `cells`, row by row, with `labels` under them; 0 columns: nearly square."""
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
     paper, ink = BACKGROUNDS[background]
     width, height = cells[0].size
     columns = min(columns or math.ceil(math.sqrt(len(cells) * height / width)), len(cells))
     rows = math.ceil(len(cells) / columns)
-    font = ImageFont.load_default(size=max(12, min(24, width // 9)))
-    texts = ["\n".join(_wrapped(label, font, width)) for label in labels[: len(cells)]]
+    letters = lettering(labels, max(12, min(24, width // 9)))
+    font = letters.font
+    texts = ["\n".join(_wrapped(letters.shown(label), font, width)) for label in labels[: len(cells)]]
     line = font.getbbox("Ágy")[3] + 4
     caption = line * max((text.count("\n") + 1 for text in texts if text), default=0)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + caption + gap) + gap), paper)

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..dataset import store
 from ..dataset.filters import Filters
 from ..dataset.handle import Handle
 from ..dataset.metadata import SUFFIXES, Encoding
+from ..dataset.parts import part_folder
 from ..dataset.rules import Rules
 from ..dataset.sample import SPLITS
-from ..dataset.settings import Settings, complete, part_folder
+from ..dataset.settings import Settings, complete
 from ..dataset.store import LEDGER, Added, Store
 from ..dataset.views import FORMATS
 from .amounts import amounts
@@ -23,9 +23,9 @@ from .export_inputs import OBJECTS, TRANSPARENCY, Labelled, labelled
 from .export_lineage import Lineage, lineage
 from .export_report import report_of, sheet_of
 from .host import current
-from .inside import inside
+from .sets import open_in_run, set_folder
 
-FILTERS = ("blank", "blurred", "clipped", "smallest_mask", "duplicate")
+FILTERS = ("blank", "blurred", "clipped", "smallest_mask", "fewest_objects", "duplicate")
 SETTLING = ("quotas", "filters", "picture_files", "splits", "formats", "licence", "author")
 USUAL_FILTERS = "blank: 2, blurred: 0.02, smallest_mask: 16, duplicate: 2"
 
@@ -94,8 +94,9 @@ class VarifoldExportDataset:
                     "STRING",
                     {
                         "default": "",
-                        "tooltip": "How many pictures of each class, as hero: 20, tile: 40. Splits and formats are "
-                        "made once all are there. Empty: no limit, they are made after each run.",
+                        "tooltip": "How many pictures of each class to keep, as hero: 20, tile: 40; what comes beyond "
+                        "is left out. Splits and formats wait until all are there. Empty: all are kept, and splits and "
+                        "formats are made after each run.",
                     },
                 ),
                 "filters": (
@@ -103,8 +104,9 @@ class VarifoldExportDataset:
                     {
                         "default": USUAL_FILTERS,
                         "tooltip": "What is rejected: blank (less spread of brightness), blurred (less sharpness), "
-                        "clipped (a larger share of pure black and white), smallest_mask (fewer pixels), duplicate "
-                        "(no more bits of difference). What is left out is off.",
+                        "clipped (a larger share of pure black and white), smallest_mask (fewer pixels), "
+                        "fewest_objects (fewer marked), duplicate (no more bits of difference). What is left "
+                        "out is off.",
                     },
                 ),
                 "picture_files": (list(SUFFIXES), {"tooltip": "How pictures are written. JPEG loses a little."}),
@@ -144,7 +146,7 @@ class VarifoldExportDataset:
         wired = [name for name in ("folder", *SETTLING) if not isinstance(inputs.get(name), str)]
         if wired:
             raise ValueError(f"Export Dataset: write {', '.join(wired)} into the node instead of wiring it")
-        folder = _inside(inputs["folder"])
+        folder = set_folder(inputs["folder"])
         return folder, _settings(folder.name, *(inputs[name] for name in SETTLING))
 
     @classmethod
@@ -179,42 +181,30 @@ class VarifoldExportDataset:
         extra_pnginfo=None,
     ):
         host = current()
-        place, part = _inside(folder[0]), host.part
+        place, part = set_folder(folder[0]), host.part
         settled = (quotas, filters, picture_files, splits, formats, licence, author)
         settings = _settings(place.name, *(value[0] for value in settled))
         rules = settings.rules
         given = labelled(images, labels, captions, masks_are[0], masks, boxes, segs)
         asked = prompt[0] if prompt else None
-        origin = lineage(asked, unique_id[0] if unique_id else "", _digest(given))
+        origin = lineage(asked, unique_id[0] if unique_id else "")
         comfyui = _workflow(asked, extra_pnginfo) if with_workflow[0] and rules.encoding.format != "jpeg" else None
 
-        with store.open(part_folder(place, part), rules if part[1] == 1 else rules.of_a_shard) as opened:
+        with open_in_run(part_folder(place, part), rules if part[1] == 1 else rules.of_a_shard) as opened:
             settings.save(opened.folder)
             added = _add(opened, given, origin, settings, comfyui)
             whole = part[1] == 1 and not opened.wanting and _is_last(origin)
-            remarks = complete(opened, settings) if whole else None
+            views = complete(opened, settings) if whole else None
             handle, reasons = Handle.of(opened), opened.reasons
-        report = report_of(handle, added, reasons, remarks, part, sum(map(bool, settings.shares.values())))
+        shares = sum(map(bool, settings.shares.values()))
+        report = report_of(handle, added, reasons, views, part, shares, origin.repeated)
         sheet = sheet_of(given, added)
-        shown = {"text": [report], "images": [_shown(sheet, host.temp_folder())]}
+        shown = {"text": [report], "images": [_shown(sheet, host.temp_folder())], "varifold_set": [folder[0]]}
         return {"ui": shown, "result": (handle, report, image_out([sheet]))}
 
 
-def _inside(name: str) -> Path:
-    """The folder of a set by its name.
-
-    Raises ValueError for one that is not inside the host's output folder, or is inside another set.
-    """
-    root = current().output_folder()
-    path = inside(root, name)
-    for above in path.relative_to(root).parents[:-1]:
-        if (root / above / LEDGER).is_file():
-            raise ValueError(f"folder: {name!r} lies in the set {above.as_posix()}: choose a folder beside it")
-    return path
-
-
 def _ledger_folder(name: str) -> Path:
-    return part_folder(_inside(name), current().part)
+    return part_folder(set_folder(name), current().part)
 
 
 def _rules(quotas: str, filters: str, picture_files: str) -> Rules:
@@ -235,22 +225,14 @@ def _settings(
 ) -> Settings:
     rules, shares = _rules(quotas, filters, picture_files), amounts(splits, "splits", SPLITS)
     chosen = tuple(dict.fromkeys(filter(None, (part.strip() for part in formats.split(",")))))
-    return Settings(name, rules, shares, 0, chosen, licence.strip(), author.strip())
-
-
-def _digest(given: list[Labelled]) -> bytes:
-    digest = hashlib.sha256()
-    for each in given:
-        digest.update(f"{each.picture.shape} {each.label} {each.caption}".encode("utf-8", "surrogatepass"))
-        digest.update(each.picture.tobytes())
-    return digest.digest()
+    return Settings(name, rules, shares, chosen, licence.strip(), author.strip())
 
 
 def _workflow(prompt: Mapping[str, Any] | None, extra_pnginfo: list | None) -> dict[str, Any] | None:
     """What ComfyUI keeps in its pictures, but for what it noted in the prompt while it ran."""
     if not prompt:
         return None
-    noted = {name: {k: v for k, v in node.items() if k != "is_changed"} for name, node in prompt.items()}
+    noted = {name: {k: node[k] for k in sorted(node) if k != "is_changed"} for name, node in prompt.items()}
     return {"prompt": noted, **((extra_pnginfo and extra_pnginfo[0]) or {})}
 
 
@@ -264,9 +246,10 @@ def _add(
             opened.add_graph(origin.graph)
         for number, each in enumerate(given):
             host.check_cancelled()
-            key = origin.key(number)
+            key = origin.key(number, each.digest())
             told = origin.provenance(key, settings.licence, settings.author)
-            more = {"marks": each.marks, "links": (*origin.links, *each.links), "provenance": told}
+            links = (*origin.links_of(each.place), *each.links)
+            more = {"marks": each.marks, "links": links, "provenance": told}
             added.append(opened.add(each.picture, key, label=each.label, caption=each.caption, comfyui=comfyui, **more))
             progress.update(number + 1)
     return added

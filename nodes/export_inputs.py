@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..dataset.marks import Mark
 from . import wires
+from .export_origin import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,13 +22,19 @@ OBJECTS, TRANSPARENCY = "objects", "transparency"
 
 @dataclass(frozen=True)
 class Labelled:
-    """A picture [H, W, 3 or 4], uint8, and what is said of it."""
+    """A picture [H, W, 3 or 4], uint8, what is said of it, and where among those of the export it is."""
 
     picture: np.ndarray
     label: str | None
     caption: str | None
     marks: tuple[Mark, ...]
     links: tuple[str, ...]
+    place: Place
+
+    def digest(self) -> bytes:
+        """What changes when the picture does, or its texts."""
+        told = f"{self.picture.shape} {self.label} {self.caption}"
+        return hashlib.sha256(told.encode("utf-8", "surrogatepass") + self.picture.tobytes()).digest()
 
 
 def labelled(
@@ -58,9 +66,12 @@ def labelled(
     else:
         marks = _marks(_masks(masks, masks_are, pictures), found, shapes, labels)
     links = [_sources(each) for each in found] if found else [()] * count
+    places = _places(batches, found)
     return [
-        Labelled(picture, label or None, caption or None, tuple(own), tuple(linked))
-        for picture, label, caption, own, linked in zip(pictures, labels, captions, marks, links, strict=True)
+        Labelled(picture, label or None, caption or None, tuple(own), tuple(linked), place)
+        for picture, label, caption, own, linked, place in zip(
+            pictures, labels, captions, marks, links, places, strict=True
+        )
     ]
 
 
@@ -75,6 +86,14 @@ def _pictures(images: Sequence[Tensor]) -> tuple[list[np.ndarray], list[int]]:
         pictures += list((levels.clip(0, 1) * 255).round().astype(np.uint8))
         batches.append(len(rgb))
     return pictures, batches
+
+
+def _places(batches: Sequence[int], boxes: Sequence[Sequence[dict]]) -> list[Place]:
+    """Where each picture is; with the sprites that boxes tell, if any box does."""
+    sprites = [tuple(told["sprite"] for told in map(_told, own) if type(told.get("sprite")) is int) for own in boxes]
+    within = [(batch, number) for batch, size in enumerate(batches) for number in range(size)]
+    told = sprites if any(sprites) else [None] * len(within)
+    return [Place(number, *where, len(batches), told[number]) for number, where in enumerate(within)]
 
 
 def _one_each(name: str, given: Sequence[str], count: int, batches: Sequence[int]) -> list[str]:

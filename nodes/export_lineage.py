@@ -5,22 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..dataset.provenance import Key, graph_hash, json_text, provenance
+from ..dataset.provenance import SOURCE, Key, graph_hash, json_text, provenance
 from .denoiser import EMBEDDED, VarifoldLoadDenoiser
+from .export_origin import FITS, NO_SOURCES, NOTHING, PICTURES, Origin, Place, is_file, is_link, origin_of, seeds_in
 from .host import current
+from .load_dataset import VarifoldLoadDataset, links_of
 from .sweep_position import Position, moved_to, position_of
 
 WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-SEEDS = ("seed", "noise_seed")
 DRAWS = ("denoiser", "model")  # a node with one of these wired draws from its seed
-FITS = ("VarifoldFitSchedule",)  # their seeds are of something else
 WORDS = ("text", "text_g", "text_l", "t5xxl", "clip_l", "prompt", "prompts")
-NO_SOURCES = ("style", "palette", "reference", "background")  # inputs whose picture others may share
-SOURCE = "source "
 OWN = ("labels", "captions", "masks_are")  # of Export Dataset's widgets, those that say what its pictures are
 
 
@@ -28,7 +25,9 @@ OWN = ("labels", "captions", "masks_are")  # of Export Dataset's widgets, those 
 class Lineage:
     """graph: the nodes above an export, seeds set to 0, or with a Sweep its index. settings: NODE.INPUT -> what it was.
     weights, loras: file name -> SHA-256. links: source pictures. words: NODE.INPUT -> text. seed: of the first
-    picture's noise; first: its number in the run. position: the Sweep's, if there is one."""
+    picture's noise, None for pictures that were not drawn but read; first: its number in the run. position: the
+    Sweep's, if there is one. origin: what each picture comes of. repeated: the nodes that draw with the same seed in
+    the next chunk of the Sweep."""
 
     graph: dict[str, Any]
     settings: dict[str, Any]
@@ -36,13 +35,21 @@ class Lineage:
     loras: dict[str, str]
     links: tuple[str, ...]
     words: dict[str, str]
-    seed: int
-    first: int
-    position: Position | None
+    seed: int | None
+    first: int = 0
+    position: Position | None = None
+    origin: Origin = NOTHING
+    repeated: tuple[str, ...] = ()
 
-    def key(self, number: int) -> Key:
-        """That of picture `number` of this execution, from 0."""
+    def key(self, number: int, content: bytes) -> Key:
+        """That of picture `number` of this execution, from 0; of what is read, by `content`, a digest of what it is."""
+        if self.seed is None:
+            return Key(graph_hash(self.graph), _number(content.hex()), 0)
         return Key(graph_hash(self.graph), self.seed, self.first + number)
+
+    def links_of(self, place: Place) -> list[str]:
+        """What a picture shares with others: it comes of the same noise, sprites or files."""
+        return sorted({*self.links, *self.origin.links(place)})
 
     def provenance(self, key: Key, licence: str, author: str) -> dict[str, Any]:
         more = {"settings": self.settings, "sources": [link.removeprefix(SOURCE) for link in self.links]}
@@ -50,25 +57,27 @@ class Lineage:
         return provenance(key, self.weights, self.loras, self.words, licence or None, author or None, **told)
 
 
-def lineage(prompt: Mapping[str, Any] | None, node: str, pictures: bytes) -> Lineage:
-    """That of the pictures of the node `node` of a prompt in API form.
+def lineage(prompt: Mapping[str, Any] | None, node: str) -> Lineage:
+    """That of the pictures of the node `node` of a prompt in API form; without one, as from Python, they are read.
 
-    Without a prompt, as from Python, pictures are known by `pictures`, a digest of what is in them.
+    Raises ValueError for a Sweep whose chunks cannot be told, and for a set to load that is none.
     """
     from ..models.checkpoint import identity
 
     if not prompt or node not in prompt:
-        return Lineage({}, {}, {}, {}, (), {}, _number([pictures.hex()]), 0, None)
+        return Lineage({}, {}, {}, {}, (), {}, None)
     graph = _above(prompt, node)
     position = position_of(graph)
+    origin = origin_of(_told(graph, position), node)
     sources = _sources(graph, node)
+    loads = [name for name in sources if graph[name]["class_type"] == VarifoldLoadDataset.__name__]
     weights: dict[str, str] = {}
     loras: dict[str, str] = {}
     links = set()
     for name, field, file in _named_files(graph):
         digest = identity(file.path)
         graph[name].setdefault("_meta", {}).setdefault("sha256", {})[field] = digest
-        if not _is(file.name, PICTURES):
+        if not is_file(file.name, PICTURES):
             is_lora = "lora" in f"{graph[name]['class_type']} {field}".lower()
             (loras if is_lora else weights)[file.name] = digest
         elif name in sources:
@@ -76,11 +85,45 @@ def lineage(prompt: Mapping[str, Any] | None, node: str, pictures: bytes) -> Lin
     settings: dict[str, Any] = {}
     if position is not None:
         settings[f"{position.node}.index"] = position.index
-        graph = moved_to(graph, 0)
+        for name in loads:
+            _name_what_is_loaded(graph[name])
         seed, first = position.chunk.seed, position.chunk.first
+        repeated = _repeated(graph, node, position, origin)
+        graph = moved_to(graph, 0)
     else:
-        seed, first = _seed(graph, settings, _take_seeds(graph, settings)), 0
-    return Lineage(graph, settings, weights, loras, tuple(sorted(links)), _words(graph), seed, first, position)
+        drawn = _take_seeds(graph, settings)
+        is_read = bool(loads) or not (drawn or origin.seeds)
+        for name in loads:
+            _take_part(name, graph[name], settings)
+        seed, first, repeated = None if is_read else _seed(graph, settings, drawn), 0, ()
+    files, words = tuple(sorted(links)), _words(graph)
+    return Lineage(graph, settings, weights, loras, files, words, seed, first, position, origin, repeated)
+
+
+def _told(graph: dict[str, Any], position: Position | None) -> Mapping[str, Any]:
+    return graph if position is None else position.filled_in(graph)
+
+
+def _repeated(graph: dict[str, Any], node: str, position: Position, origin: Origin) -> tuple[str, ...]:
+    """The nodes that draw with the same seed in the next chunk."""
+    if len(position.sweep) == 1:
+        return ()
+    after = origin_of(_told(graph, position._replace(index=position.index + 1)), node)
+    drawers = sorted({drawer for seed, drawer in origin.seeds.items() if seed in after.seeds})
+    return tuple(f"{graph[name]['class_type'].removeprefix('Varifold')} (id {name})" for name in drawers)
+
+
+def _name_what_is_loaded(node: dict[str, Any]) -> None:
+    """Have a node of a graph tell which pictures it loads: the folder may hold others another time."""
+    told = hashlib.sha256(json_text(links_of(node["inputs"]), "this folder")).hexdigest()
+    node.setdefault("_meta", {}).setdefault("sha256", {})["folder"] = told
+
+
+def _take_part(name: str, node: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Set to 0 which part of a folder a node loads: the pictures tell themselves."""
+    for part in ("start", "count"):
+        settings[f"{name}.{part}"] = node["inputs"].get(part)
+        node["inputs"][part] = 0
 
 
 def _above(prompt: Mapping[str, Any], node: str) -> dict[str, Any]:
@@ -91,22 +134,18 @@ def _above(prompt: Mapping[str, Any], node: str) -> dict[str, Any]:
         if name not in found:
             inputs = prompt[name]["inputs"]
             if name == node:
-                inputs = {key: value for key, value in inputs.items() if key in OWN or _is_link(value, prompt)}
+                inputs = {key: value for key, value in inputs.items() if key in OWN or is_link(value, prompt)}
             found[name] = {"class_type": prompt[name]["class_type"], "inputs": dict(inputs)}
-            left += [value[0] for value in inputs.values() if _is_link(value, prompt)]
+            left += [value[0] for value in inputs.values() if is_link(value, prompt)]
     return found
-
-
-def _is_link(value: Any, prompt: Mapping[str, Any]) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in prompt
 
 
 def _take_seeds(graph: dict[str, Any], settings: dict[str, Any]) -> dict[str, int]:
     """Set all seeds to 0, and tell in `settings` what they were; those of nodes that draw."""
     drawn = {}
     for name, node in graph.items():
-        for field in SEEDS:
-            value = node["inputs"].get(field)
+        for field in seeds_in(node["inputs"]):
+            value = node["inputs"][field]
             if not isinstance(value, int) or isinstance(value, bool) or node["class_type"] in FITS:
                 continue
             settings[f"{name}.{field}"] = value
@@ -141,14 +180,10 @@ def _named_files(graph: dict[str, Any]) -> Iterator[tuple[str, str, File]]:
         for field, value in node["inputs"].items():
             if node["class_type"] == VarifoldLoadDenoiser.__name__ and value == EMBEDDED:
                 yield name, field, File(value, None)
-            elif isinstance(value, str) and (_is(value, WEIGHTS) or _is(value, PICTURES)):
+            elif isinstance(value, str) and (is_file(value, WEIGHTS) or is_file(value, PICTURES)):
                 path = host.named_file(value)
                 if path is not None:
                     yield name, field, File(value, path)
-
-
-def _is(name: str, suffixes: tuple[str, ...]) -> bool:
-    return PurePath(name.partition(" [")[0]).suffix.lower() in suffixes
 
 
 def _sources(graph: dict[str, Any], node: str) -> set[str]:
@@ -159,7 +194,7 @@ def _sources(graph: dict[str, Any], node: str) -> set[str]:
         if name not in found:
             found.add(name)
             inputs = graph[name]["inputs"].items()
-            left += [value[0] for key, value in inputs if _is_link(value, graph) and not key.startswith(NO_SOURCES)]
+            left += [value[0] for key, value in inputs if is_link(value, graph) and not key.startswith(NO_SOURCES)]
     return found
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 AUTO, ALL = "auto", "all"
 MOST = 1024
+WIDGETS = ("folder", "format", "split", "start", "count")
 NO_MASKS = (64, 64)  # the size of the zeros that mean no mask, as ComfyUI's own loader gives them
 
 
@@ -81,10 +84,8 @@ class VarifoldLoadDataset:
             return ""
 
     def load(self, folder, format, split, start, count):
-        host, place = current(), _found(folder)
-        name = recognise(place) if format == AUTO else format
-        entries = READERS[name](place)
-        chosen = [entry for entry in entries if split in (ALL, entry.split)]
+        host = current()
+        name, entries, chosen = _read(folder, format, split)
         if start >= len(chosen):
             told = f"in {split} " if split != ALL else ""
             raise ValueError(f"start: {folder} has {len(chosen)} pictures {told}as {name}, and none of number {start}")
@@ -100,6 +101,31 @@ class VarifoldLoadDataset:
         labels, captions = ([text or "" for text in texts] for texts in zip(*map(_texts, loaded), strict=True))
         report = _report(name, entries, chosen, start, loaded)
         return images, masks, boxes, labels, captions, report
+
+
+def links_of(inputs: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """What the pictures that a node with these inputs loads share with others: nothing told where inputs are wired.
+
+    Raises ValueError where there is no such folder, or for a set that is broken.
+    """
+    folder, format, split, start, count = (inputs.get(name) for name in WIDGETS)
+    if any(isinstance(value, list) for value in (folder, format, split, start, count)):
+        return []
+    return [entry.links() for entry in _read(folder, format, split)[2][start : start + count]]
+
+
+def _read(folder: str, format: str, split: str) -> tuple[str, list[Entry], list[Entry]]:
+    """The name of the format, all pictures, and those of the split."""
+    place = _found(folder)
+    name, entries = _entries(place, format, _state(place))
+    return name, entries, [entry for entry in entries if split in (ALL, entry.split)]
+
+
+@functools.lru_cache(maxsize=1)
+def _entries(place: Path, format: str, state: str) -> tuple[str, list[Entry]]:
+    """The name of the format and all pictures of a folder in that state: read once for all its chunks."""
+    name = recognise(place) if format == AUTO else format
+    return name, READERS[name](place)
 
 
 def _found(folder: str) -> Path:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from .host import current, find
+from .menu import path_on
 from .model import ModelDenoiser
 
 NONE = "none"
+FOLDER = "LoRA folder"
 
 
 def _files() -> dict[str, str | None]:
     """Name shown -> path; None changes nothing."""
     host = find()
     return {NONE: None, **(host.lora_files() if host else {})}
-
-
-def _path_of(file: str) -> str | None:
-    files = _files()
-    if file not in files:
-        raise ValueError(f"there is no {file!r} in the LoRA folder: choose another file, or put it there")
-    return files[file]
 
 
 class VarifoldLoRA:
@@ -62,13 +57,13 @@ class VarifoldLoRA:
     def IS_CHANGED(cls, denoiser, file, strength):
         from ..models.checkpoint import identity
 
-        path = _path_of(file)
+        path = path_on(_files(), file, FOLDER)
         return "" if path is None else identity(path)
 
     def change(self, denoiser, file, strength):
         from ..models.checkpoint import with_lora
 
-        path = _path_of(file)
+        path = path_on(_files(), file, FOLDER)
         if isinstance(denoiser, ModelDenoiser):
             raise ValueError(
                 "this denoiser is a MODEL: wire ComfyUI's LoraLoaderModelOnly in front of From Model instead"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from . import wires
-from .draw_measures import draw_measures
+from .draw_measures import draw_measures, end_of_bar
 from .drawing import draw_sheet, image_out
 from .host import current
 
@@ -99,11 +99,14 @@ class VarifoldMeasureDataset:
         kept = _memorisation(described, seed) if trained_on is not None else None
         order, pairs = _nearest(described["synthetic"], described["trained_on" if trained_on is not None else "real"])
         labels = () if dataset is None else tuple(sorted(dataset.counts, key=lambda each: (-each[1], each[0])))
-        report = "\n".join(_told(sets, figures, kept, labels))
+        head, notes = _head(sets, figures), _notes(kept, labels)
+        lines = [f"  {figure.name}: {_said(figure)}" for figure in figures]
+        report = "\n".join(["\n".join(head) + ":", *lines, *notes])
         plot = image_out([draw_measures(figures, labels[:LABELS])])
         others = sets["trained_on" if trained_on is not None else "real"].pictures
         shown = _sheet([made.pictures[number] for number in order], [others[number] for number in pairs])
-        return {"ui": {"text": [report]}, "result": (report, plot, image_out([shown]))}
+        bars = {"figures": [_as_bar(figure) for figure in figures], "notes": [*head, *notes]}
+        return {"ui": {"text": [report], "varifold_measures": [bars]}, "result": (report, plot, image_out([shown]))}
 
 
 class Pictures(NamedTuple):
@@ -182,18 +185,40 @@ def _nearest(made: np.ndarray, others: np.ndarray) -> tuple[list[int], list[int]
     return order.tolist(), which[order].tolist()
 
 
-def _told(
-    sets: dict[str, Pictures], figures: list[Figure], kept: Memorisation | None, labels: tuple[tuple[str, int], ...]
-) -> list[str]:
+def _head(sets: dict[str, Pictures], figures: list[Figure]) -> list[str]:
     counts = [f"{name} {each.whole}" + (f" ({MOST} taken)" if each.whole > MOST else "") for name, each in sets.items()]
-    lines = ["pictures: " + ", ".join(counts)]
-    lines.append(f"compared {figures[0].samples} at a time; beside each what real pictures get beside real ones:")
-    for figure in figures:
-        value, floor = (
-            f"{mean:.3g} ± {spread:.1g}"
-            for mean, spread in ((figure.value, figure.value_spread), (figure.floor, figure.floor_spread))
-        )
-        lines.append(f"  {figure.name}: {figure.missing or f'{value}, real {floor}'}")
+    compared = f"compared {figures[0].samples} at a time; beside each what real pictures get beside real ones"
+    return ["pictures: " + ", ".join(counts), compared]
+
+
+def _said(figure: Figure) -> str:
+    made, real = (" ± ".join(pair) for pair in _digits(figure))
+    return figure.missing or f"{made}, real {real}"
+
+
+def _digits(figure: Figure) -> tuple[tuple[str, str], tuple[str, str]]:
+    """A figure and its floor, each with its spread."""
+    value, floor = (figure.value, figure.value_spread), (figure.floor, figure.floor_spread)
+    made, real = ((f"{mean:.3g}", f"{spread:.1g}") for mean, spread in (value, floor))
+    return made, real
+
+
+def _as_bar(figure: Figure) -> dict[str, Any]:
+    """{name, missing} or {name, made, real: digits and those of the spread, share, floors}.
+
+    share is that of the value in the bar's length, floors those of the floor less its spread, itself, and with it.
+    """
+    if figure.missing:
+        return {"name": figure.name, "missing": figure.missing}
+    made, real = _digits(figure)
+    ends = [figure.value, *(figure.floor + sign * figure.floor_spread for sign in (-1, 0, 1))]
+    share, *floors = (min(1.0, max(0.0, each / end_of_bar(figure))) for each in ends)
+    return {"name": figure.name, "made": made, "real": real, "share": share, "floors": floors}
+
+
+def _notes(kept: Memorisation | None, labels: tuple[tuple[str, int], ...]) -> list[str]:
+    """Whether pictures come back, and the balance of labels."""
+    lines = []
     if kept is not None:
         lines.append(
             f"nearer to a picture trained on than to a real one: {kept.closer:.0%} of the made, "

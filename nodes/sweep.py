@@ -81,9 +81,9 @@ class VarifoldSweep:
     SEARCH_ALIASES = ["dataset", "labels", "classes", "prompt list", "batch prompts", "wildcards", "for loop"]
     CATEGORY = "Varifold/data"
     FUNCTION = "choose"
-    RETURN_TYPES = ("STRING", "INT", "INT", "STRING", "STRING", "INT")
-    RETURN_NAMES = ("prompt", "seed", "batch", "labels", "captions", "chunks")
-    OUTPUT_IS_LIST = (False, False, False, True, True, False)
+    RETURN_TYPES = ("STRING", "INT", "INT", "STRING", "STRING", "INT", "STRING")
+    RETURN_NAMES = ("prompt", "seed", "batch", "labels", "captions", "chunks", "label")
+    OUTPUT_IS_LIST = (False, False, False, True, True, False, False)
     OUTPUT_TOOLTIPS = (
         "The prompt of this chunk, for Prompt or CLIPTextEncode.",
         "The seed of this chunk, for Sampler: it follows from seed and index.",
@@ -91,6 +91,7 @@ class VarifoldSweep:
         "The label of each picture: all those of a chunk are alike.",
         "What each picture shows in words: the prompt.",
         "How many chunks the sweep has.",
+        "The label of this chunk once, for nodes that find objects by words.",
     )
 
     @classmethod
@@ -153,4 +154,7 @@ class VarifoldSweep:
         plural = "" if now.count == 1 else "s"
         told = f"chunk {index % chunks + 1} of {chunks}{extra}: {now.count} picture{plural} of {now.label}"
         labels, captions = [now.label] * now.count, [now.prompt] * now.count
-        return {"ui": {"text": [told]}, "result": (now.prompt, now.seed, now.count, labels, captions, chunks)}
+        return {
+            "ui": {"text": [told]},
+            "result": (now.prompt, now.seed, now.count, labels, captions, chunks, now.label),
+        }

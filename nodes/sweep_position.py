@@ -19,6 +19,21 @@ class Position(NamedTuple):
     def chunk(self) -> Chunk:
         return self.sweep[self.index]
 
+    def filled_in(self, prompt: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """The same prompt with what the Sweep gives, in place of links to it: a list's text stands for the list."""
+        chunk = self.chunk
+        given = {**chunk._asdict(), "batch": chunk.count, "labels": chunk.label, "captions": chunk.prompt}
+        given["chunks"] = len(self.sweep)
+
+        def value(held: Any) -> Any:
+            is_ours = isinstance(held, list) and len(held) == 2 and held[0] == self.node
+            return given[VarifoldSweep.RETURN_NAMES[held[1]]] if is_ours else held
+
+        return {
+            name: {**node, "inputs": {field: value(held) for field, held in node["inputs"].items()}}
+            for name, node in prompt.items()
+        }
+
 
 def position_of(prompt: Mapping[str, Mapping[str, Any]]) -> Position | None:
     """The position of a prompt in API form; None without a Sweep.

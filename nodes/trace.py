@@ -61,13 +61,10 @@ def _trajectory(trace: Trace, frames: list[Image.Image]) -> dict[str, Any]:
 
     The weights are those in the picture; where that is the last output alone, in the state that this was made from.
     """
-    from ..models.sampling.analysis import contributions
+    from ..models.explain.steps import weights_of
     from ..models.sampling.plan import Slot
 
-    plan = trace.plan
-    weights = contributions(plan)
-    if weights == {Slot("d", plan.evaluations - 1): 1.0}:
-        weights = contributions(plan, plan.evaluations - 1)
+    plan, weights = trace.plan, weights_of(trace.plan)
     steps = [plan.rows[row].step for row in trace.rows]
     return {
         "strip": _data_url(frames),

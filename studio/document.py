@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import train_config
 from .errors import WorkflowError
 
 
@@ -19,7 +20,7 @@ class Document:
 
 
 def read(path: str | Path) -> Document:
-    """Read UI JSON, API JSON, a body for POST /prompt, or a picture with a workflow in it.
+    """Read UI JSON, API JSON, a body for POST /prompt, a training's config, or a picture with a workflow in it.
 
     Raises WorkflowError where the file is none of these.
     """
@@ -40,6 +41,8 @@ def parse(document: Any, source: str | Path = "the workflow") -> Document:
         wrapped = document.get("prompt")
         if isinstance(wrapped, dict) and "class_type" not in wrapped:
             return Document(_workflow_beside(document), wrapped)
+        if isinstance(document.get("train"), str):
+            return Document(None, train_config.prompt_of(document, source))
         if document and all(isinstance(node, dict) and "class_type" in node for node in document.values()):
             return Document(None, document)
     raise WorkflowError(

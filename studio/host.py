@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..models.denoising.autoencoder import Autoencoder
     from ..models.denoising.denoiser import Denoiser
+    from ..models.generating import Generator
     from ..nodes.host import Models
 
 NO_MODEL = "a MODEL comes from ComfyUI's loaders; run this workflow in ComfyUI"
@@ -39,8 +40,9 @@ class Bar:
     total: int
     wants_preview: bool
 
-    def update(self, done: int, preview: Image.Image | None = None) -> None:
-        self.host.listener("progress", {"value": done, "max": self.total, "node": self.node})
+    def update(self, done: int, preview: Image.Image | None = None, note: str = "") -> None:
+        told = {"note": note} if note else {}
+        self.host.listener("progress", {"value": done, "max": self.total, "node": self.node, **told})
         if preview is not None and self.wants_preview:
             self.host.listener("preview", {"node": self.node, "image": preview})
 
@@ -100,10 +102,10 @@ class StudioHost:
             path = safetensors_in(models_folder()).get(name)
             return path and Path(path)
 
-    def adopt(self, loaded: Denoiser | Autoencoder) -> None:
+    def adopt(self, loaded: Denoiser | Autoencoder | Generator) -> None:
         """Nothing to do: `load` knows all that it brought."""
 
-    def load(self, *adopted: Denoiser | Autoencoder) -> None:
+    def load(self, *adopted: Denoiser | Autoencoder | Generator) -> None:
         self.memory.bring(*(each.net for each in adopted))
 
     @cached_property

@@ -8,10 +8,11 @@ from typing import TextIO
 from .errors import name_node
 
 WIDTH = 24
+NOTE_EVERY = 30.0  # seconds
 
 
 class Terminal:
-    """A listener that writes to `stream`; without a terminal behind it, only finished lines."""
+    """A listener that writes to `stream`; without a terminal behind it, only finished lines, and notes now and then."""
 
     def __init__(self, stream: TextIO):
         self.stream = stream
@@ -20,6 +21,7 @@ class Terminal:
         self.started = 0.0
         self.count = self.total = 0
         self.bar = ""
+        self.noted = 0.0
 
     def __call__(self, event: str, data: dict) -> None:
         if event == "execution_start":
@@ -33,7 +35,9 @@ class Terminal:
         elif event == "progress" and data["max"] > 0:
             filled = min(WIDTH, WIDTH * data["value"] // data["max"])
             self.bar = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {data['value']}/{data['max']}"
+            self.bar += f"  {data['note']}" if data.get("note") else ""
             self._draw(f"{self.label}  {self.bar}")
+            self._note(data)
         elif event == "execution_success":
             self._finish()
         elif event in ("execution_error", "execution_interrupted") and self.live and self.label:
@@ -43,6 +47,12 @@ class Terminal:
     def _draw(self, text: str) -> None:
         if self.live:
             self.stream.write(f"\r\x1b[K{text}")
+            self.stream.flush()
+
+    def _note(self, data: dict) -> None:
+        if not self.live and data.get("note") and time.monotonic() - max(self.noted, self.started) > NOTE_EVERY:
+            self.noted = time.monotonic()
+            self.stream.write(f"{data['value']}/{data['max']}  {data['note']}\n")
             self.stream.flush()
 
     def _finish(self) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from small_checkpoints import File, Stored, Tensors, packed, small_checkpoints
 
 from varifold.models.checkpoint.header import DTYPE_BITS
-from varifold.models.checkpoint.spec import KEY
+from varifold.models.checkpoint.spec import GENERATOR_KEY, KEY
 
 HUGE = (2**31 - 1, 2**31, 2**32, 2**53, 2**60, 2**63, 2**64, 10**30, 10**400)
 ODD = (-1, 0, 1, 3, 0.5, -0.0, 1e308)
@@ -147,7 +147,8 @@ def shape_huge_and_empty(entries, file, rng):
 @said
 def metadata_strange(entries, file, rng):
     texts = ("", "x" * 100_000, "\x1b[2J", "\ud800", "[" * 5000, "{}")
-    entries["__metadata__"] = rng.choice((*STRANGE, {KEY: rng.choice(STRANGE)}, {rng.choice(NAMES): rng.choice(texts)}))
+    key = rng.choice((KEY, GENERATOR_KEY))
+    entries["__metadata__"] = rng.choice((*STRANGE, {key: rng.choice(STRANGE)}, {rng.choice(NAMES): rng.choice(texts)}))
 
 
 def name_twice(file: File, rng: random.Random) -> bytes:
@@ -156,27 +157,34 @@ def name_twice(file: File, rng: random.Random) -> bytes:
     return packed(header[:-1] + f", {json.dumps(name)}: {json.dumps(file.entries()[name])}}}", file.body())
 
 
+def key_of(file: File) -> str:
+    """Under what its metadata has what it says of itself, if it says anything."""
+    return GENERATOR_KEY if GENERATOR_KEY in file.metadata else KEY
+
+
 def nested_deeply(file: File, rng: random.Random) -> bytes:
     depth = rng.choice((100, 300, 600, 900, 940, 960, 970, 980, 990, 5000, 100_000))
     deep = rng.choice(("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth, "[" * depth))
     name = json.dumps(rng.choice(list(file.tensors)))
-    if KEY in file.metadata and rng.random() < 0.7:
-        spec = json.loads(file.metadata[KEY])
+    key = key_of(file)
+    if key in file.metadata and rng.random() < 0.7:
+        spec = json.loads(file.metadata[key])
         field = rng.choice([*spec, "extra"])
         if rng.random() < 0.3:
             spec["config"]["multipliers"], field = "@", "multipliers"
         else:
             spec[field] = "@"
         spec = json.dumps(spec).replace('"@"', deep)
-        return File(file.tensors, {**file.metadata, KEY: spec}).packed()
+        return File(file.tensors, {**file.metadata, key: spec}).packed()
     header = rng.choice((deep, f"{{{name}: {deep}}}", f'{{"__metadata__": {{"a": {deep}}}}}'))
     return packed(header, file.body())
 
 
 def spec_mutated(file: File, rng: random.Random) -> bytes:
     """A file without a spec gets one that claims a net of another family."""
-    donors = [other for other in small_checkpoints().values() if KEY in other.metadata]
-    spec = json.loads((file if KEY in file.metadata else rng.choice(donors)).metadata[KEY])
+    key = key_of(file)
+    donors = [other for other in small_checkpoints().values() if key in other.metadata]
+    spec = json.loads((file if key in file.metadata else rng.choice(donors)).metadata[key])
     if rng.random() < 0.4:
         spec["architecture"], spec["config"] = copy.deepcopy(rng.choice(CLAIMS))
         spec["vocabulary"] = []
@@ -190,7 +198,7 @@ def spec_mutated(file: File, rng: random.Random) -> bytes:
             near = [value + 1, value * 2, value - 1, -value] if type(value) in (int, float) else []
             words = [[str(number) for number in range(70_000)], ["x" * 1_000_000], "x" * 100_000, *NAMES]
             table[field] = rng.choice([*STRANGE, *near, rng.choice(words)])
-    return File(file.tensors, {**file.metadata, KEY: json.dumps(spec)}).packed()
+    return File(file.tensors, {**file.metadata, key: json.dumps(spec)}).packed()
 
 
 CLAIMS = (
@@ -203,6 +211,9 @@ CLAIMS = (
     ("flux", {"width": 65536, "heads": 512, "axes": [16, 56, 56], "double_blocks": 256, "single_blocks": 256}),
     ("flux", {"width": 2, "heads": 1, "axes": [2, 0, 0], "double_blocks": 256, "single_blocks": 256, "hidden": 1}),
     ("kl_autoencoder", {}),
+    ("gan", {"width": 2048, "multipliers": [16] * 6, "patch": 1, "sides": [1024, 1024], "blocks": 4}),
+    ("picture_autoencoder", {"width": 16, "multipliers": [1] * 6, "sides": [1024, 1024], "variational": False}),
+    ("picture_autoencoder", {"width": 2048, "multipliers": [16] * 6, "sides": [64, 64], "blocks": 4}),
 )
 
 

@@ -26,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from varifold.models.checkpoint import CheckpointError, load_autoencoder, load_denoiser, read_header, report
 from varifold.models.checkpoint.lora import with_lora
 from varifold.models.denoising.denoiser import Denoiser
+from varifold.models.generating import load_generator
 
 SECONDS = 2.0  # of the processor's time, for one reader
 BYTES = 16  # allocated in all, in bytes of the file: fp8 becomes float64, is joined, and laid out anew
@@ -46,6 +47,7 @@ READERS: dict[str, Reader] = {
     "load_autoencoder": lambda path, kind, rng: load_autoencoder(
         path, dtype=rng.choice(["float32", "bfloat16", "float64"])
     ),
+    "load_generator": lambda path, kind, rng: load_generator(path, dtype=rng.choice(["float32", "bfloat16"])),
     "with_lora": lambda path, kind, rng: with_lora(target(kind), path, rng.choice([1.0, 1.0, 0.5, 0.0])),
 }
 

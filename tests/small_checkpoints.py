@@ -26,8 +26,9 @@ from varifold.models.checkpoint import (
     sd_layout,
     tiny_layout,
 )
-from varifold.models.checkpoint.spec import KEY, Spec
-from varifold.models.nets import ARCHITECTURES, AUTOENCODERS, build
+from varifold.models.checkpoint.spec import GENERATOR_KEY, KEY, Spec
+from varifold.models.generating.spec import GeneratorSpec
+from varifold.models.nets import ARCHITECTURES, AUTOENCODERS, GENERATORS, build
 from varifold.models.nets.dit import DiTConfig
 from varifold.models.nets.flux import FluxConfig
 from varifold.models.nets.latent_unet import LatentUNetConfig
@@ -43,6 +44,7 @@ FLUX = {"width": 32, "heads": 2, "axes": (4, 6, 6), "double_blocks": 2, "single_
 FLUX |= {"tokens": 8, "vector": 8}
 KL = {"widths": (32, 64), "blocks": 1}
 UNET = {"width": 16, "multipliers": (1,), "attention_levels": (), "embedding": 16, "vocabulary": 3}
+GENERATOR = {"sides": (8, 8), "width": 16, "multipliers": (1,), "embedding": 16, "vocabulary": 3}
 
 
 class Stored(NamedTuple):
@@ -93,7 +95,7 @@ def small_checkpoint(
     architecture: str, config: dict, keys: Callable[[str], Iterable[str]], dtype: str, prefix: str = ""
 ) -> Tensors:
     """A net's tensors under the names that `keys` gives; what is made of several names is cut into as many parts."""
-    known = ARCHITECTURES | AUTOENCODERS
+    known = ARCHITECTURES | AUTOENCODERS | GENERATORS
     with torch.device("meta"):
         net = build(architecture, config, known)
     shares = {"latent_unet": lambda: {"shift": net.shifts}, "dit": lambda: {"modulate": [6] * net.config.depth + [2]}}
@@ -144,6 +146,15 @@ def _own(architecture: str, config: dict, dtype: str, **spec: object) -> File:
     )
 
 
+def _generator(architecture: str, dtype: str, **config: object) -> File:
+    config = asdict(GENERATORS[architecture][0](**GENERATOR | config))
+    spec = GeneratorSpec(architecture, config, (4, 8, 8), vocabulary=("no word", "hero", "robe"))
+    return File(
+        small_checkpoint(architecture, config, lambda name: [name], dtype),
+        {"format": "pt", GENERATOR_KEY: spec.to_json()},
+    )
+
+
 LORA_TARGETS = {"LoRA of SD 1, kohya": "SD 1, checkpoint", "LoRA of Flux, diffusers": "Flux dev, diffusers"}
 
 
@@ -188,6 +199,9 @@ def _small_checkpoints() -> dict[str, File]:
     return {
         "Varifold's own U-Net": _own("unet", UNET, "F16", prediction="edm", vocabulary=words),
         "Varifold's own DiT": _own("dit", DIT, "BF16", prediction="eps", channels="sd1", betas="linear"),
+        "Generator, VAE": _generator("picture_autoencoder", "F32", latent_channels=4),
+        "Generator, plain": _generator("picture_autoencoder", "F16", latent_channels=1, variational=False),
+        "Generator, GAN": _generator("gan", "BF16", noise=8),
         "SD 1, checkpoint": File({**sd1, **_kl(kl_layout, "F8_E4M3", "first_stage_model.")}, {"format": "pt"}),
         "SD 1 inpainting, diffusers": File(_sd(sd_diffusers_layout, SD1, image_channels=5)),
         "SD 2, single file": File(_sd(sd_layout, SD2)),

@@ -3,7 +3,7 @@ import { addPart, make } from "./parts/dom.js";
 
 // The nodes of data sets show what they told when they last ran.
 
-const HEIGHTS = { VarifoldSweep: 48, VarifoldExportDataset: 120, VarifoldMeasureDataset: 150 };
+const HEIGHTS = { VarifoldSweep: 48 };
 
 app.registerExtension({
   name: "varifold.told",

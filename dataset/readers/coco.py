@@ -20,6 +20,7 @@ from .entry import (
     confined,
     is_number,
     json_object,
+    links_of_file,
     picture_of,
     read_bytes,
     read_text,
@@ -64,7 +65,8 @@ def _of_file(folder: Path, path: Path) -> list[Entry]:
     for number, image in enumerate(_tables(table, "images", path), 1):
         picture = _picture(folder, path, name, image.get("file_name"), f"{path}, image {number}")
         objects, caption = marked.pop(image.get("id"), []), captions.get(image.get("id"))
-        found.append(Entry(str(picture), split_of(name), partial(_load, picture, objects, caption)))
+        load, links = partial(_load, picture, objects, caption), partial(links_of_file, picture)
+        found.append(Entry(str(picture), split_of(name), load, links))
     for where, each in (lost[0] for lost in marked.values()):
         raise DatasetError(f"{where}: there is no image {ascii(each.get('image_id'))[:80]}")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -17,6 +18,7 @@ from PIL import Image
 from ..errors import DatasetError
 from ..marks import Mark
 from ..metadata import decode
+from ..provenance import SOURCE
 from ..sample import is_path_inside
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -37,12 +39,14 @@ class Loaded:
 class Entry:
     """where: the picture's file, for messages. split: "train", "val", "test" or, where the set has none, empty.
 
-    load() reads the picture and its masks. It raises DatasetError for what is broken.
+    load() reads the picture and its masks; links() tells what it shares with others, as Store.add takes it: its file,
+    and what a sample of ours shares. Both raise DatasetError for what is broken.
     """
 
     where: str
     split: str
     load: Callable[[], Loaded]
+    links: Callable[[], tuple[str, ...]]
 
 
 def split_of(name: str) -> str:
@@ -71,6 +75,15 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def link_of(content: bytes) -> str:
+    """What is shared by all that is made of a picture's file."""
+    return f"{SOURCE}{hashlib.sha256(content).hexdigest()}"
+
+
+def links_of_file(path: Path) -> tuple[str, ...]:
+    return (link_of(read_bytes(path)),)
 
 
 def read_text(path: Path) -> str:

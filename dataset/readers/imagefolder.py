@@ -19,6 +19,7 @@ from .entry import (
     box_of_json,
     confined,
     json_object,
+    links_of_file,
     picture_of,
     pictures_in,
     read_bytes,
@@ -51,7 +52,7 @@ def _in_folders(root: Path, part: Path, split: str) -> Iterator[Entry]:
     for path in pictures_in(part, root):
         inside = path.relative_to(part).parts[:-1]
         label = names.get(inside[0], inside[0]) if inside else None
-        yield Entry(str(path), split, partial(_load, path, label, None, ()))
+        yield Entry(str(path), split, partial(_load, path, label, None, ()), partial(links_of_file, path))
 
 
 def _labels(root: Path) -> dict[str, str]:
@@ -79,7 +80,8 @@ def _listed(root: Path, part: Path, split: str) -> Iterator[Entry]:
         label = row["label"] if "label" in row else names.get(folders[0], folders[0]) if folders else None
         caption = text_or_none(row.get("caption", row.get("text")), f"{where}: caption")
         marks = tuple(_marks(row.get("objects"), where))
-        yield Entry(str(picture), own, partial(_load, picture, text_or_none(label, f"{where}: label"), caption, marks))
+        load = partial(_load, picture, text_or_none(label, f"{where}: label"), caption, marks)
+        yield Entry(str(picture), own, load, partial(links_of_file, picture))
 
 
 def _marks(objects: Any, where: str) -> Iterator[Mark]:

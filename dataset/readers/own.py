@@ -8,6 +8,7 @@ from pathlib import Path
 from .. import store
 from ..files import Files
 from ..marks import Mark
+from ..provenance import SOURCE
 from ..sample import Sample
 from ..views.objects import read_mask
 from .entry import Entry, Loaded, picture_of
@@ -20,7 +21,14 @@ def recognises(folder: Path) -> bool:
 def entries(folder: Path) -> list[Entry]:
     """Every live sample; without splits until they are decided. Raises DatasetError."""
     with store.open(folder, write=False) as opened:
-        return [Entry(sample.image, sample.split, partial(_load, folder, sample)) for sample in opened.samples()]
+        return [
+            Entry(sample.image, sample.split, partial(_load, folder, sample), partial(_links, sample, links))
+            for sample, links in zip(opened.samples(), opened.links(), strict=True)
+        ]
+
+
+def _links(sample: Sample, links: tuple[str, ...]) -> tuple[str, ...]:
+    return f"{SOURCE}{sample.sha256}", *links
 
 
 def _load(folder: Path, sample: Sample) -> Loaded:

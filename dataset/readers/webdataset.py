@@ -22,6 +22,7 @@ from .entry import (
     is_number,
     json_object,
     json_of,
+    link_of,
     picture_of,
     read_text,
     split_of,
@@ -44,7 +45,8 @@ def entries(folder: Path) -> list[Entry]:
         confined(folder, path.name, str(folder))
         split = split_of(path.stem.split("-")[0])
         for key, members in _samples(path).items():
-            found.append(Entry(f"{path}, {key}", split, partial(_load, path, key, members, labels)))
+            load, links = partial(_load, path, key, members, labels), partial(_links, path, members)
+            found.append(Entry(f"{path}, {key}", split, load, links))
     return found
 
 
@@ -71,24 +73,33 @@ def _samples(path: Path) -> dict[str, Members]:
     return {key: members for key, members in found.items() if any(f".{kind}" in PICTURES for kind in members)}
 
 
-def _load(path: Path, key: str, members: Members, labels: list[str]) -> Loaded:
-    def content(kind: str) -> bytes:
-        offset, size = members[kind]
-        try:
-            with path.open("rb") as file:
-                file.seek(offset)
-                return file.read(size)
-        except OSError as error:
-            raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+def _picture(members: Members) -> str:
+    return next(kind for kind in members if f".{kind}" in PICTURES)
 
+
+def _content(path: Path, member: tuple[int, int]) -> bytes:
+    offset, size = member
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _links(path: Path, members: Members) -> tuple[str, ...]:
+    return (link_of(_content(path, members[_picture(members)])),)
+
+
+def _load(path: Path, key: str, members: Members, labels: list[str]) -> Loaded:
     def text(kind: str) -> str:
         try:
-            return content(kind).decode("utf-8-sig" if kind == "json" else "utf-8")
+            return _content(path, members[kind]).decode("utf-8-sig" if kind == "json" else "utf-8")
         except UnicodeDecodeError as error:
             raise DatasetError(f"{path}, {key}.{kind} is not written in UTF-8") from error
 
-    kind = next(kind for kind in members if f".{kind}" in PICTURES)
-    picture = picture_of(content(kind), f"{path}, {key}.{kind}")
+    kind = _picture(members)
+    picture = picture_of(_content(path, members[kind]), f"{path}, {key}.{kind}")
     where = f"{path}, {key}.json"
     told = json_object(text("json"), where) if "json" in members else {}
     label, caption = (text_or_none(told.get(name), f"{where}: {name}") for name in ("label", "caption"))

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import DatasetError
 from ..marks import Mark, box_of
 from ..sample import SPLITS
-from .entry import Entry, Loaded, confined, picture_of, pictures_in, read_bytes, read_text
+from .entry import Entry, Loaded, confined, links_of_file, picture_of, pictures_in, read_bytes, read_text
 from .outlines import filled
 from .yaml import Outline, parse
 
@@ -37,7 +37,9 @@ def entries(folder: Path) -> list[Entry]:
         pictures = pictures_in(folder / place, folder)
         if not pictures:
             raise DatasetError(f"{path}: {split} names {place}, where no pictures are")
-        found += [Entry(str(each), split, partial(_load, folder, each, outline.names)) for each in pictures]
+        for each in pictures:
+            load, links = partial(_load, folder, each, outline.names), partial(links_of_file, each)
+            found.append(Entry(str(each), split, load, links))
     return found
 
 

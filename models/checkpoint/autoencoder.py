@@ -12,8 +12,10 @@ from . import kl_diffusers_layout, kl_layout, tiny_layout
 from .account import account, unused
 from .autoencoder_layout import PREFIXES, AutoencoderMatch
 from .errors import CheckpointError
+from .families import GENERATOR, GENERATOR_LOADER
 from .header import Header, read_header
 from .layout import Source
+from .spec import GENERATOR_KEY
 from .unfilled import unfilled
 from .weights import DTYPES, fill
 
@@ -53,6 +55,8 @@ def load_autoencoder(
         raise CheckpointError(f"an autoencoder computes in {', '.join(DTYPES)}; not in {dtype}")
     header = read_header(path)
     try:
+        if GENERATOR_KEY in header.metadata:
+            raise ValueError(f"it is {GENERATOR} of latents: {GENERATOR_LOADER}")
         match = autoencoder_in(header, prefix)
         if match is None:
             raise ValueError("it holds no autoencoder that is known here: choose a VAE, a TAESD or a full checkpoint")

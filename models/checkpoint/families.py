@@ -11,6 +11,7 @@ from . import (
 )
 from .header import Header
 from .layout import Match
+from .spec import GENERATOR_KEY
 
 LAYOUTS = {
     varifold_layout.FAMILY: varifold_layout.match,
@@ -23,6 +24,8 @@ LAYOUTS = {
 }
 
 OTHER_LOADER = "load it with ComfyUI's own nodes and wire it into From Model (Varifold)"
+GENERATOR = "a generator of Varifold's, a VAE, an autoencoder or a GAN, and no denoiser"
+GENERATOR_LOADER = "load it with Load Generator (Varifold)"
 AUTOENCODER = "choose it as Load Denoiser's autoencoder, or load it with ComfyUI's VAE loader"
 # (what the names of its tensors hold, what it seems to be, what to do), the first that fits
 FOREIGN = (
@@ -41,6 +44,8 @@ FOREIGN = (
 
 def recognise(header: Header) -> Match:
     """The match of the first layout that fits. Raises ValueError with what the file seems to be if none does."""
+    if GENERATOR_KEY in header.metadata:
+        raise ValueError(f"it is {GENERATOR}: {GENERATOR_LOADER}")
     for layout in LAYOUTS.values():
         if match := layout(header):
             return match

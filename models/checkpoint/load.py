@@ -4,11 +4,8 @@ import math
 import os
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import nn
 
 from ..denoising.autoencoder import Autoencoder
@@ -24,6 +21,7 @@ from .inspect import Checkpoint, inspect
 from .spec import KEY, Spec
 from .unfilled import unfilled
 from .weights import DTYPES, fill
+from .write import write
 
 SMALL = 100_000_000  # parameters
 
@@ -132,20 +130,4 @@ def save_denoiser(
 
     Raises CheckpointError if net and spec do not belong together, or the weights do not fit into `dtype`.
     """
-    path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in net.state_dict().items()}
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{path} was not written: tensor {name} has NaN or infinity in {tensor.dtype}")
-    try:
-        part.touch()
-        mode = part.stat().st_mode
-        save_file(tensors, part, metadata={"format": "pt", KEY: spec.to_json()})
-        part.chmod(mode)  # save_file leaves a file for this user alone
-        inspect(part)
-        os.replace(part, path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} was not written: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    write(path, net, {KEY: spec.to_json()}, dtype, inspect)

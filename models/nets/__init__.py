@@ -6,8 +6,10 @@ from torch import nn
 
 from .dit import DiT, DiTConfig
 from .flux import Flux, FluxConfig
+from .gan import GANConfig, GANGenerator
 from .kl_autoencoder import KLAutoencoder, KLAutoencoderConfig
 from .latent_unet import LatentUNet, LatentUNetConfig
+from .picture_autoencoder import PictureAutoencoder, PictureAutoencoderConfig
 from .tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
 from .unet import UNet, UNetConfig
 
@@ -21,6 +23,11 @@ ARCHITECTURES = {
 AUTOENCODERS = {
     "kl_autoencoder": (KLAutoencoderConfig, KLAutoencoder),
     "tiny_autoencoder": (TinyAutoencoderConfig, TinyAutoencoder),
+}
+
+GENERATORS = {
+    "picture_autoencoder": (PictureAutoencoderConfig, PictureAutoencoder),
+    "gan": (GANConfig, GANGenerator),
 }
 
 

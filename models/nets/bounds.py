@@ -30,3 +30,28 @@ def make_tuples(config: Any, names: Sequence[str]) -> None:
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"{name} should be a list of whole numbers, not {value!r:.80}")
         object.__setattr__(config, name, tuple(value))
+
+
+def check_levels(config: Any) -> None:
+    """Raise ValueError unless `multipliers` and `width` are those of a pyramid of levels, each of half the size."""
+    if not 1 <= len(config.multipliers) <= 6:
+        raise ValueError(f"multipliers should name 1 to 6 levels, not {len(config.multipliers)}")
+    for multiplier in config.multipliers:
+        check_number("every multiplier", multiplier, 1, 16)
+    if config.width % 16:
+        raise ValueError(f"width should be a multiple of 16, not {config.width}")
+
+
+def check_sides(config: Any) -> None:
+    """The same for `sides`, the height and width of pictures that are shrunk to `grid`."""
+    if len(config.sides) != 2:
+        raise ValueError(f"sides should be a height and a width, not {len(config.sides)} numbers")
+    for side in config.sides:
+        check_number("every side", side, 1, 1024)
+        if side % shrunk_by(config):
+            raise ValueError(f"every side should be a multiple of {shrunk_by(config)}, not {side}")
+
+
+def shrunk_by(config: Any) -> int:
+    """How many pixels of a side become one of the lowest level."""
+    return config.patch * 2 ** (len(config.multipliers) - 1)

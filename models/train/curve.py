@@ -17,8 +17,11 @@ TICKS = (1, 2, 5)
 CHECKER = (0.34, 0.42)
 
 
-def draw_losses(lines: dict[str, Sequence[tuple[float, float]]], most: int) -> Image.Image:
-    """Curves of (pictures seen, loss), by name, where `most` pictures are seen in all; losses over 0 in logarithms."""
+def draw_losses(lines: dict[str, Sequence[tuple[float, float]]], most: int, note: str = "") -> Image.Image:
+    """Curves of (pictures seen, loss), by name, where `most` pictures are seen in all; losses over 0 in logarithms.
+
+    The note stands at the top.
+    """
     picture = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=12)
     values = [value for line in lines.values() for _, value in line if math.isfinite(value)]
@@ -39,6 +42,7 @@ def draw_losses(lines: dict[str, Sequence[tuple[float, float]]], most: int) -> I
     for share in (0, 0.25, 0.5, 0.75, 1):
         x, _ = place(share * most, min(values))
         pen.text((x, HEIGHT - BOTTOM + 6), _count(share * most), FAINT, font, "rt" if share == 1 else "mt")
+    pen.text((WIDTH - RIGHT, 15), note, FAINT, font, "rm")
     x = LEFT
     for (name, line), colour in zip(lines.items(), COLOURS * len(lines), strict=False):
         points = [place(seen, value) for seen, value in line if math.isfinite(value)]

@@ -58,3 +58,9 @@ def join(device: torch.device) -> Ranks:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return here()
+
+
+def leave() -> None:
+    """Takes leave of the processes that were joined."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()

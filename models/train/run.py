@@ -44,6 +44,12 @@ class Live(NamedTuple):
     losses: dict[str, float]
     picture: Image.Image | None
 
+    @property
+    def told(self) -> str:
+        """Losses, pictures a second and the time left, in a few words."""
+        losses = ", ".join(f"{name} {loss:.3g}" for name, loss in self.losses.items())
+        return f"{losses}; {self.rate:.0f} pictures/s, {_time(self.left)} left" if losses else ""
+
 
 class Trained(NamedTuple):
     """Where the model is, its held-out loss if there is one, how it came about in words, and the last picture."""
@@ -139,7 +145,8 @@ class _Run:
                 if (loop.step % look_every == 0 or last) and self.ranks.rank == 0:
                     self._look()
                     since = time.monotonic()
-                picture = self._picture()
+                left = (steps - loop.step) * self.settings.batch / rate
+                picture = self._picture(f"{rate:.0f} pictures/s, {_time(left)} left")
                 if self.ranks.rank == 0 and (last or time.monotonic() - saved > SAVE_AFTER):
                     self._save()
                     saved = since = time.monotonic()
@@ -153,6 +160,8 @@ class _Run:
                 raise
         if self.samples is None and self.ranks.rank == 0:
             self._look()
+        elif self.samples is None:
+            self.samples = self.learner.pictures(self.loop.averages[0])
         self.ranks.wait()
         return Trained(
             self.model, None if self.best[0] == float("inf") else self.best[0], self._report(),
@@ -188,13 +197,13 @@ class _Run:
         self.loop.save(self.folder / STATE, self.asked)
         _replace(self.folder / CURVE, lambda part: self._curve().save(part, "PNG"))
 
-    def _curve(self) -> Image.Image:
+    def _curve(self, note: str = "") -> Image.Image:
         names = [*self.learner.players, *([HELD] if self.held is not None else [])]
         lines = {name: [(row["images"], row[name]) for row in self.rows if row.get(name) is not None] for name in names}
-        return draw_losses(lines, self.settings.steps * self.settings.batch)
+        return draw_losses(lines, self.settings.steps * self.settings.batch, note)
 
-    def _picture(self) -> Image.Image:
-        return draw_training(self._curve(), self.samples)
+    def _picture(self, note: str = "") -> Image.Image:
+        return draw_training(self._curve(note), self.samples)
 
     def _report(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.learner.kept.parameters())
@@ -209,6 +218,12 @@ class _Run:
                 "of the rate"
             )
         return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ...models.denoising.denoiser import Denoiser
     from ...models.denoising.guidance import Guidance
     from ...models.denoising.space import Space
+    from ...models.generating import Generator
 
 
 class Progress(Protocol):
@@ -23,8 +24,8 @@ class Progress(Protocol):
 
     wants_preview: bool
 
-    def update(self, done: int, preview: Image.Image | None = None) -> None:
-        """Show that `done` of the total is done, with a picture of the state if there is one."""
+    def update(self, done: int, preview: Image.Image | None = None, note: str = "") -> None:
+        """Show that `done` of the total is done, with a picture of the state and a note on it if there are."""
 
 
 Run = Callable[["Callable[[Tensor, float], Tensor]", "Tensor"], "Tensor"]
@@ -152,10 +153,10 @@ class Host(Protocol):
     def lora_files(self) -> dict[str, str]:
         """Safetensors files that may hold a LoRA: name shown to the user -> path."""
 
-    def adopt(self, loaded: Denoiser | Autoencoder) -> None:
+    def adopt(self, loaded: Denoiser | Autoencoder | Generator) -> None:
         """Put what was freshly loaded under the host's management of memory."""
 
-    def load(self, *adopted: Denoiser | Autoencoder) -> None:
+    def load(self, *adopted: Denoiser | Autoencoder | Generator) -> None:
         """Bring weights of what was adopted to `device()`; the host may evict them once the node has run."""
 
     def cache_folder(self) -> Path:

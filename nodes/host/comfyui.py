@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ...models.denoising.autoencoder import Autoencoder
     from ...models.denoising.denoiser import Denoiser
+    from ...models.generating import Generator
 
 PREVIEW_SIDE = 512
 NO_MODELS = ("configs", "custom_nodes")
@@ -31,7 +32,7 @@ class ComfyProgress:
     def __init__(self, total: int):
         self.bar = comfy.utils.ProgressBar(total)
 
-    def update(self, done: int, preview: Image.Image | None = None) -> None:
+    def update(self, done: int, preview: Image.Image | None = None, note: str = "") -> None:
         self.bar.update_absolute(done, preview=preview and ("JPEG", preview, PREVIEW_SIDE))
 
 
@@ -84,7 +85,7 @@ class ComfyHost:
         path = known.get(name) or next(filter(None, found), None)
         return path and Path(path)
 
-    def adopt(self, loaded: Denoiser | Autoencoder) -> None:
+    def adopt(self, loaded: Denoiser | Autoencoder | Generator) -> None:
         # ComfyUI's cache looks for a `.patcher` on what nodes return, to know what memory it holds.
         loaded.patcher = comfy.model_patcher.ModelPatcher(
             loaded.net,
@@ -92,7 +93,7 @@ class ComfyHost:
             offload_device=comfy.model_management.unet_offload_device(),
         )
 
-    def load(self, *adopted: Denoiser | Autoencoder) -> None:
+    def load(self, *adopted: Denoiser | Autoencoder | Generator) -> None:
         # Plain layers cannot run half loaded: only ComfyUI's own cast their weights on the way.
         comfy.model_management.load_models_gpu([each.patcher for each in adopted], force_full_load=True)
 

@@ -14,6 +14,9 @@ def add(routes: web.RouteTableDef, answer: Callable[[str, Any], dict]) -> None:
 
     @routes.post("/varifold/{name}")
     async def ask(request: web.Request) -> web.Response:
+        # Other pages may post plain text unasked, but JSON only where this server allows it.
+        if request.content_type != "application/json":
+            return web.json_response({"error": "the question is not application/json"}, status=415)
         try:
             question = await request.json()
         except ValueError:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -16,6 +17,7 @@ import pytest
 from browser.editor import Editor
 from browser.hosts import ARGUMENTS, CHROMIUM, StudioProcess
 from browser.install import LOWEST, NEWEST, default_folder
+from browser.review import COUNT, NODE
 
 EXAMPLES = Path(__file__).parents[2] / "example_workflows"
 SIZE = {"width": 1600, "height": 900}
@@ -122,6 +124,22 @@ def small_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     widgets = {node["type"]: node["widgets_values"] for node in graph["nodes"]}
     widgets["VarifoldSchedule"][1], widgets["VarifoldSampler"][4] = 3, 1
     return write(graph, tmp_path_factory.mktemp("graphs") / "small.json")
+
+
+@pytest.fixture
+def export_graph(tmp_path: Path) -> Path:
+    """The first example, with COUNT rough pictures exported to a set of this test's own."""
+    graph = json.loads((EXAMPLES / "first_picture.json").read_text())
+    nodes = {node["type"]: node for node in graph["nodes"]}
+    nodes["VarifoldSchedule"]["widgets_values"][1], nodes["VarifoldSampler"]["widgets_values"][4] = 2, COUNT
+    splits, formats = "train: 80, val: 10, test: 10", "imagefolder"
+    widgets = [uuid.uuid4().hex, "hero\nknight\n" * (COUNT // 2), "", "transparency", formats, splits]
+    export = nodes["VarifoldSheet"]
+    export |= {"type": NODE, "size": [420, 400], "outputs": [], "properties": {}}
+    export["widgets_values"] = [*widgets, "", "", "png", True, "", ""]
+    graph["nodes"].remove(nodes["SaveImage"])
+    graph["links"] = [link for link in graph["links"] if link[3] != nodes["SaveImage"]["id"]]
+    return write(graph, tmp_path / "export.json")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 
 from browser.editor import center
 from browser.install import NEWEST
+from browser.review import COUNT, NODE, SAMPLES, Sheet
 
 pytestmark = pytest.mark.browser
 RENDERERS = {"classic": {}, "nodes2": {"Comfy.VueNodes.Enabled": True}}
@@ -95,3 +96,20 @@ def test_a_finger_moves_a_point(make_editor, studio, small_graph, renderer):
     assert len(points) == 3 and points[1][0] > 0.55 and points[1][1] > 3
     assert center(handle) == pytest.approx((x + 20, y - 15), abs=2)
     assert editor.ask("[...app.canvas.ds.offset, app.canvas.ds.scale]") == view
+
+
+@pytest.mark.parametrize(("renderer", "theme"), [("classic", "light"), ("nodes2", "dark")])
+def test_a_finger_judges_samples_and_all_words_of_them_can_be_read(
+    make_editor, studio, export_graph, shot, renderer, theme
+):
+    editor = make_editor(studio(NEWEST, **RENDERERS[renderer], **THEMES[theme]), has_touch=True)
+    sheet = Sheet(editor, export_graph)
+    where = editor.ask("[...t.node(a[0]).pos]", NODE)
+    sheet.page.touchscreen.tap(*center(sheet.cells.nth(2)))
+    editor.until("document.querySelectorAll(a[0])[2].ariaSelected === 'true'", SAMPLES)
+    sheet.page.touchscreen.tap(*center(sheet.page.locator(".varifold-review").get_by_role("button", name="Reject")))
+    sheet.standing(f"{COUNT - 1} in the set, 1 rejected")
+    found = editor.page.evaluate(FAINT)
+    shot(editor.page, "sheet")
+    assert found["words"] > 20 and found["faint"] == []
+    assert editor.ask("[...t.node(a[0]).pos]", NODE) == where

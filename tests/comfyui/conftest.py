@@ -19,13 +19,19 @@ def example_in_comfyui(comfy_server: ComfyServer) -> Callable[[Path], Run]:
 
 
 @pytest.fixture(scope="session")
-def example_headless(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], dict[str, Image.Image]]:
-    """example_headless(path) -> the pictures that `varifold run` saves."""
+def headless_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """headless_folder(path) -> the folder in which `varifold run` ran an example."""
 
     @cache
-    def run(path: Path) -> dict[str, Image.Image]:
+    def run(path: Path) -> Path:
         folder = tmp_path_factory.mktemp("headless")
         run_headless(path, folder)
-        return saved(folder)
+        return folder
 
     return run
+
+
+@pytest.fixture(scope="session")
+def example_headless(headless_folder: Callable[[Path], Path]) -> Callable[[Path], dict[str, Image.Image]]:
+    """example_headless(path) -> the pictures that `varifold run` saves."""
+    return lambda path: saved(headless_folder(path))

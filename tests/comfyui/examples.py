@@ -27,7 +27,11 @@ STAND_INS = {
     "DualCLIPLoader": node("ProbeCLIP"),
     "VAELoader": node("ProbeVAE", channels=16),
 }
+FINDER = ("sam3.1_multiplex_fp16.safetensors", node("ProbeSAM3"))
 SIZED = ("EmptyLatentImage", "VarifoldSampler")
+SHORT = {"VarifoldTrainDenoiser": {"images": 640}}
+"""What a training is cut down to, by the type of its node."""
+TRAININGS = "training/"  # of the output folder
 
 
 def prompt_of(workflow: dict, object_info: dict[str, dict] | None = None) -> dict:
@@ -68,7 +72,7 @@ def files_of_models(server: ComfyServer) -> Iterator[None]:
 
 def with_stand_ins(prompt: dict) -> dict:
     """The prompt with small random models in place of those that its loaders load, and an eighth of the size."""
-    small = {node_id: STAND_INS.get(node["class_type"], node) for node_id, node in prompt.items()}
+    small = {node_id: _stand_in(node) for node_id, node in prompt.items()}
     for node_id, sized in small.items():
         if sized["class_type"] in SIZED:
             sides = {side: sized["inputs"][side] // 8 for side in ("width", "height")}
@@ -76,28 +80,54 @@ def with_stand_ins(prompt: dict) -> dict:
     return small
 
 
+def _stand_in(loader: dict) -> dict:
+    file, finder = FINDER
+    return finder if loader["inputs"].get("ckpt_name") == file else STAND_INS.get(loader["class_type"], loader)
+
+
 def run_in_comfyui(server: ComfyServer, example: Path) -> Run:
     """The run of an example as its user runs it."""
     workflow = json.loads(example.read_text())
     extra_data = {"extra_pnginfo": {"workflow": workflow}, "preview_method": "auto"}
-    run = server.run(prompt_of(workflow), extra_data, timeout=300)
+    prompt = {
+        node_id: {**node, "inputs": {**node["inputs"], **SHORT.get(node["class_type"], {})}}
+        for node_id, node in prompt_of(workflow).items()
+    }
+    run = server.run(prompt, extra_data, timeout=300)
     assert run.error is None, run.error
     return run
 
 
 def run_headless(graph: Path, folder: Path) -> None:
     """`varifold run graph` in a working directory of its own."""
-    command = [sys.executable, "-m", "varifold", "run", str(graph)]
+    types = {node["type"] for node in json.loads(graph.read_text()).get("nodes", ())}
+    short = [f"{kind}.{name}={value}" for kind in types & SHORT.keys() for name, value in SHORT[kind].items()]
+    command = [
+        sys.executable,
+        "-m",
+        "varifold",
+        "run",
+        str(graph),
+        *(part for each in short for part in ("--set", each)),
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def saved(folder: Path) -> dict[str, Image.Image]:
-    """The pictures that `varifold run` left in its working directory, previews and data sets left out."""
+    """The pictures that `varifold run` left in its working directory, without previews, data sets and trainings."""
     sets = [ledger.parent for ledger in (folder / "output").rglob("ledger.jsonl")]
     found = sorted(path for path in (folder / "output").rglob("*.png") if not {*sets} & {*path.parents})
     paths = {path.relative_to(folder / "output").as_posix(): path for path in found}
-    return _by_prefix({name: Image.open(path) for name, path in paths.items() if not name.startswith("temp/")})
+    return _by_prefix(
+        {name: Image.open(path) for name, path in paths.items() if not name.startswith(("temp/", TRAININGS))}
+    )
+
+
+def set_files(folder: Path) -> dict[str, bytes]:
+    """The files of a data set, but for the one that keeps a second writer out."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if name != "lock"}
 
 
 def saved_in_comfyui(server: ComfyServer, run: Run) -> dict[str, Image.Image]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -51,6 +53,29 @@ def test_a_set_is_made_shown_and_not_made_twice(comfy_server):
     again = comfy_server.run(drawing("twice", formats="coco"))
     assert "2 there already" in again.outputs["export"]["text"][0]
     assert len(store.open(comfy_server.output / "twice", write=False)) == 2
+
+
+def test_what_is_reviewed_is_kept_to_by_the_next_run(comfy_server):
+    def ask(name: str, **question: object) -> dict:
+        return json.loads(comfy_server.post(f"/varifold/{name}", {"folder": "reviewed", **question}))
+
+    prompt = drawing("reviewed")
+    assert comfy_server.run(prompt).outputs["export"]["varifold_set"] == ["reviewed"]
+    first, second = (sample["id"] for sample in ask("review")["samples"])
+    assert ask("reject", id=first)["live"] == 1
+    assert ask("relabel", id=second, label="king", was="hero")["outdated"] == ["imagefolder", "coco"]
+    assert "is no name" in ask("review", folder="../x")["error"]
+
+    asked = json.dumps({"folder": "reviewed", "id": second}).encode()
+    plain = urllib.request.Request(f"{comfy_server.url}/varifold/reject", asked, {"Content-Type": "text/plain"})
+    with pytest.raises(urllib.error.HTTPError, match="415"):
+        urllib.request.urlopen(plain, timeout=60)
+
+    told = comfy_server.run(prompt).outputs["export"]["text"][0]
+    assert "2 there already" in told and "the set: 1 samples: king 1" in told
+    pictures = (comfy_server.output / "reviewed" / "views" / "imagefolder").rglob("*.png")
+    assert [path.parent.name for path in pictures] == ["king"]
+    assert ask("review")["outdated"] == []
 
 
 def test_varifold_run_continues_what_comfyui_began(comfy_server, tmp_path):

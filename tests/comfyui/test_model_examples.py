@@ -19,7 +19,7 @@ from comfyui.examples import (
     with_stand_ins,
 )
 
-FOREIGN = {path.stem: path for path in EXAMPLES if path.stem in ("flux", "sdxl", "style_model")}
+FOREIGN = {path.stem: path for path in EXAMPLES if path.stem in ("flux", "labelled_photos", "sdxl", "style_model")}
 EACH = pytest.mark.parametrize("name", FOREIGN)
 in_comfyui = pytest.mark.comfyui
 

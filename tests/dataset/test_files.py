@@ -71,9 +71,9 @@ def test_a_damaged_file_is_found_and_written_again(tmp_path):
 def test_parts_of_a_killed_process_are_forgotten(tmp_path):
     written = Files(tmp_path)
     written.put(written.place("images", CONTENT, ".png")[0], CONTENT)
-    assert list((tmp_path / files.PARTS).iterdir())
+    assert list((tmp_path / files.UNFINISHED).iterdir())
     Files(tmp_path).forget()
-    assert not (tmp_path / files.PARTS).exists()
+    assert not (tmp_path / files.UNFINISHED).exists()
 
 
 def test_sweep_deletes_what_is_not_wanted(tmp_path):

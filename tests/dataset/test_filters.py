@@ -63,6 +63,12 @@ def test_the_first_mask_that_is_too_small_is_told():
     assert Filters().complaint(picture(0), [mask(0), dot]) == "too small: mask 2 has 3 pixels, fewer than 16"
 
 
+def test_too_few_objects_are_told_with_masks_or_without():
+    assert Filters(fewest_objects=2).complaint(picture(0), [mask(0)], 2) is None
+    assert Filters(fewest_objects=2).complaint(picture(0), [], 1) == "too few objects: 1 marked, fewer than 2"
+    assert Filters().complaint(picture(0)) is None
+
+
 def test_filters_can_be_switched_off():
     off = Filters(None, None, None, None)
     assert off.complaint(np.zeros((5, 5, 3), np.uint8), [np.zeros((5, 5), bool)]) is None

@@ -228,7 +228,7 @@ def test_a_disk_that_takes_no_more(undisturbed, tmp_path, limit):
     assert status(in_a_child(work)) == 0
     assert "File too large" in told.read_text()
     check_what_is_left(folder, expected)
-    assert not (folder / files.PARTS).exists()
+    assert not (folder / files.UNFINISHED).exists()
     check_finished(folder, batch, expected)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from small_sets import GRAPH
@@ -50,3 +51,8 @@ def test_versions_are_those_that_are_installed():
     assert versions()["numpy"] == numpy.__version__ and "python" in versions()
     provenance(Key("a", 0, 0))["versions"]["numpy"] = "changed"
     assert versions()["numpy"] == numpy.__version__
+
+
+def test_the_version_of_the_pack_is_that_of_its_project_file():
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert f'\nversion = "{versions()["varifold"]}"\n' in project

@@ -8,6 +8,36 @@ from varifold import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 
 # node id -> required, optional, outputs. Workflows keep widget values by position: inputs are only ever appended.
 CONTRACT = {
+    "VarifoldCompareModels": (
+        "pictures:VARIFOLD_PICTURES names:STRING count:INT steps:INT guidance:FLOAT likelihood:COMBO seed:INT",
+        "denoiser_1:VARIFOLD_DENOISER denoiser_2:VARIFOLD_DENOISER denoiser_3:VARIFOLD_DENOISER "
+        "denoiser_4:VARIFOLD_DENOISER generator_1:VARIFOLD_GENERATOR generator_2:VARIFOLD_GENERATOR "
+        "generator_3:VARIFOLD_GENERATOR generator_4:VARIFOLD_GENERATOR",
+        "sheet:IMAGE table:IMAGE report:STRING",
+    ),
+    "VarifoldExplain": (
+        "what:COMBO words:STRING seed:INT count:INT steps:INT guidance:FLOAT",
+        "denoiser:VARIFOLD_DENOISER generator:VARIFOLD_GENERATOR pictures:VARIFOLD_PICTURES",
+        "sheet:IMAGE pictures:IMAGE report:STRING",
+    ),
+    "VarifoldTrainDenoiser": (
+        "pictures:VARIFOLD_PICTURES name:STRING size:COMBO prediction:COMBO weighting:COMBO images:INT batch:INT "
+        "rate:FLOAT precision:COMBO seed:INT",
+        "denoiser:VARIFOLD_DENOISER frozen:FLOAT",
+        "denoiser:VARIFOLD_DENOISER report:STRING curve:IMAGE samples:IMAGE",
+    ),
+    "VarifoldTrainAutoencoder": (
+        "pictures:VARIFOLD_PICTURES name:STRING kind:COMBO size:COMBO latent_side:INT latent_channels:INT beta:FLOAT "
+        "images:INT batch:INT rate:FLOAT precision:COMBO seed:INT",
+        "",
+        "generator:VARIFOLD_GENERATOR report:STRING curve:IMAGE samples:IMAGE",
+    ),
+    "VarifoldTrainGAN": (
+        "pictures:VARIFOLD_PICTURES name:STRING size:COMBO gamma:FLOAT images:INT batch:INT rate:FLOAT precision:COMBO "
+        "seed:INT",
+        "",
+        "generator:VARIFOLD_GENERATOR report:STRING curve:IMAGE samples:IMAGE",
+    ),
     "VarifoldLoadDenoiser": (
         "file:COMBO precision:COMBO prediction:COMBO",
         "autoencoder:COMBO",
@@ -102,6 +132,12 @@ CONTRACT = {
         "synthetic:IMAGE dataset:VARIFOLD_DATASET trained_on:IMAGE",
         "report:STRING plot:IMAGE nearest:IMAGE",
     ),
+    "VarifoldPictures": (
+        "source:COMBO folder:STRING size:INT crop:COMBO scaling:COMBO transparency:COMBO colours:INT flip:BOOLEAN "
+        "words:COMBO vocabulary:INT held_out:FLOAT seed:INT",
+        "images:IMAGE masks:MASK labels:STRING dataset:VARIFOLD_DATASET",
+        "pictures:VARIFOLD_PICTURES sheet:IMAGE report:STRING",
+    ),
     "VarifoldCompose": (
         "sprites:IMAGE backgrounds:IMAGE labels:STRING count:INT first:INT width:INT height:INT fewest:INT most:INT "
         "smallest:FLOAT largest:FLOAT rotation:FLOAT mirror:BOOLEAN overlap:FLOAT light:FLOAT pixel_art:BOOLEAN "
@@ -109,20 +145,41 @@ CONTRACT = {
         "sprite_mask:MASK",
         "images:IMAGE masks:MASK boxes:BOUNDING_BOX labels:STRING",
     ),
+    "VarifoldLoadGenerator": ("file:COMBO", "", "generator:VARIFOLD_GENERATOR report:STRING"),
+    "VarifoldGenerate": (
+        "words:STRING seed:INT batch:INT steps:INT guidance:FLOAT",
+        "generator:VARIFOLD_GENERATOR denoiser:VARIFOLD_DENOISER",
+        "image:IMAGE mask:MASK report:STRING",
+    ),
     "VarifoldSweep": (
         "labels:STRING prompts:STRING quota:INT chunk:INT index:INT seed:INT",
         "",
-        "prompt:STRING seed:INT batch:INT labels:STRING captions:STRING chunks:INT",
+        "prompt:STRING seed:INT batch:INT labels:STRING captions:STRING chunks:INT label:STRING",
     ),
 }
 
 # Menus by what they start with: a saved value must stay on its menu, and the first is the default.
 MENUS = {
+    ("VarifoldCompareModels", "likelihood"): ["bound", "bound and exact", "none"],
+    ("VarifoldExplain", "what"): [
+        *("loss by noise level", "steps", "words", "nearest pictures"),
+        *("walk between seeds", "walk between words", "axes"),
+    ],
+    ("VarifoldTrainDenoiser", "size"): ["tiny", "small", "medium", "large", "huge"],
+    ("VarifoldTrainDenoiser", "prediction"): ["edm", "flow", "v", "eps"],
+    ("VarifoldTrainDenoiser", "weighting"): ["none", "learned", "min_snr"],
+    ("VarifoldTrainDenoiser", "precision"): ["auto", "float32", "bfloat16", "float16"],
+    ("VarifoldTrainAutoencoder", "kind"): ["vae", "plain"],
+    ("VarifoldTrainAutoencoder", "size"): ["tiny", "small", "medium", "large", "huge"],
+    ("VarifoldTrainAutoencoder", "precision"): ["auto", "float32", "bfloat16", "float16"],
+    ("VarifoldTrainGAN", "size"): ["tiny", "small", "medium", "large", "huge"],
+    ("VarifoldTrainGAN", "precision"): ["auto", "float32", "bfloat16", "float16"],
     ("VarifoldLoadDenoiser", "file"): ["Varifold pixel art (embedded)"],
     ("VarifoldLoadDenoiser", "precision"): ["auto", "float32", "bfloat16", "float16"],
     ("VarifoldLoadDenoiser", "prediction"): ["auto", "edm", "eps", "v", "x0", "flow"],
     ("VarifoldLoadDenoiser", "autoencoder"): ["the file's own"],
     ("VarifoldLoRA", "file"): ["none"],
+    ("VarifoldLoadGenerator", "file"): ["none"],
     ("VarifoldToy", "shape"): ["moons", "rings", "spiral", "mixture"],
     ("VarifoldToy", "space"): ["ve", "flow"],
     ("VarifoldPrompt", "unknown"): ["nearest", "skip", "error"],
@@ -162,6 +219,11 @@ MENUS = {
     ("VarifoldExportDataset", "picture_files"): ["png", "jpeg", "webp"],
     ("VarifoldLoadDataset", "format"): ["auto", "varifold", "imagefolder", "coco", "yolo", "webdataset"],
     ("VarifoldLoadDataset", "split"): ["all", "train", "val", "test"],
+    ("VarifoldPictures", "source"): ["folder", "embedded tiles"],
+    ("VarifoldPictures", "crop"): ["centre", "random", "pad"],
+    ("VarifoldPictures", "scaling"): ["smooth", "pixels"],
+    ("VarifoldPictures", "transparency"): ["keep", "on white", "on black"],
+    ("VarifoldPictures", "words"): ["auto", "labels", "captions", "none"],
     ("VarifoldSamplePicture", "which"): ["cat", "coffee", "hero (transparent)", "wave", "village"],
 }
 

@@ -277,9 +277,9 @@ def test_pictures_of_one_source_stay_together_but_those_of_one_style_may_part(tm
     prompt = graph(photo={"class_type": "LoadImage", "inputs": {"image": "photo.png"}})
     prompt["draw"]["inputs"]["image"] = ["photo", 0]
     digest = identity(tmp_path / "input" / "photo.png")
-    assert lineage(prompt, "out", b"").links == (f"source {digest}",)
+    assert lineage(prompt, "out").links == (f"source {digest}",)
     prompt["draw"]["inputs"]["style"] = prompt["draw"]["inputs"].pop("image")
-    styled = lineage(prompt, "out", b"")
+    styled = lineage(prompt, "out")
     assert styled.links == () and styled.graph["photo"]["_meta"]["sha256"] == {"image": digest}
 
 
@@ -290,7 +290,7 @@ def test_a_file_that_changed_under_its_name_is_another_graph(tmp_path):
     keys = []
     for number in (1, 2):
         Image.fromarray(picture(number, 20 + number)).save(tmp_path / "input" / "photo.png")
-        keys.append(lineage(prompt, "out", b"").key(0))
+        keys.append(lineage(prompt, "out").key(0, b""))
     assert keys[0].graph != keys[1].graph
 
 
@@ -298,10 +298,10 @@ def test_runs_that_differ_in_two_seeds_are_told_apart():
     other = {"class_type": "VarifoldStyleTransfer", "inputs": {"content": ["draw", 0], "seed": 1}}
     prompt = graph(style=other)
     prompt["out"]["inputs"]["images"] = ["style", 0]
-    first = lineage(prompt, "out", b"")
+    first = lineage(prompt, "out")
     other["inputs"]["seed"] = 2
-    second = lineage(prompt, "out", b"")
-    assert first.key(0).graph == second.key(0).graph and first.key(0) != second.key(0)
+    second = lineage(prompt, "out")
+    assert first.key(0, b"").graph == second.key(0, b"").graph and first.key(0, b"") != second.key(0, b"")
     assert first.settings == {"draw.seed": 7, "style.seed": 1}
 
 
@@ -309,11 +309,11 @@ def test_chunks_of_a_sweep_share_a_graph_and_number_their_pictures():
     inputs = {"labels": "a\nb", "prompts": "{label}", "quota": 4, "chunk": 2, "index": 1, "seed": 3}
     prompt = graph(sweep={"class_type": "VarifoldSweep", "inputs": inputs})
     prompt["draw"]["inputs"]["seed"] = ["sweep", 1]
-    second = lineage(prompt, "out", b"")
+    second = lineage(prompt, "out")
     inputs["index"] = 2
-    third = lineage(prompt, "out", b"")
+    third = lineage(prompt, "out")
     assert second.graph == third.graph and second.settings == {"sweep.index": 1}
-    assert [second.key(0).index, second.key(1).index, third.key(0).index] == [2, 3, 4]
+    assert [second.key(0, b"").index, second.key(1, b"").index, third.key(0, b"").index] == [2, 3, 4]
     assert second.seed == second.position.chunk.seed != third.seed
 
 
@@ -370,8 +370,8 @@ def test_pictures_carry_the_workflow_if_wanted(export, output, files, carried):
 def test_a_part_of_a_run_goes_to_its_own_folder_with_its_settings(export, output, host):
     host.part = (1, 3)
     _, report, _ = export(graph(), images=[images(1)], labels=["hero"], quotas=["hero: 1"], formats=["coco"])
-    assert "part 1 of 3" in report and len(samples(output, "set/shards/1")) == 1
-    settings = read_settings(output / "set" / "shards" / "1")
+    assert "part 1 of 3" in report and len(samples(output, "set/shards/1-of-3")) == 1
+    settings = read_settings(output / "set" / "shards" / "1-of-3")
     assert (settings.rules.quotas, settings.formats) == ({"hero": 1}, ("coco",))
     assert not (output / "set" / "ledger.jsonl").exists()
 

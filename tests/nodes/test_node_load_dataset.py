@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from view_sets import INFO, ordinary, picture
 
 from varifold.dataset import store
 from varifold.dataset.marks import Mark
+from varifold.dataset.readers import READERS
 from varifold.dataset.views import FORMATS
 from varifold.nodes.load_dataset import VarifoldLoadDataset
 from varifold.studio import folders
@@ -114,6 +116,20 @@ def test_what_is_not_there_is_named(call, coco):
         call("LoadDataset", folder=coco, split="val", start=3)
     with pytest.raises(ValueError, match="no set of YOLO's"):
         call("LoadDataset", folder=coco, format="yolo")
+
+
+def test_a_set_is_read_once_for_all_its_chunks_until_a_file_changes(call, coco, output, monkeypatch):
+    read = []
+    reader = READERS["coco"]
+    monkeypatch.setitem(READERS, "coco", lambda folder: read.append(folder) or reader(folder))
+    for start in (0, 2, 4):
+        call("LoadDataset", folder=coco, split="train", start=start, count=2)
+    assert read == [output / coco]
+    path = output / coco / "annotations" / "instances_train.json"
+    table = json.loads(path.read_text())
+    path.write_text(json.dumps(table | {"categories": [each | {"name": "other"} for each in table["categories"]]}))
+    boxes = call("LoadDataset", folder=coco, split="train")[2]
+    assert read == [output / coco] * 2 and {box["label"] for own in boxes for box in own} == {"other"}
 
 
 def test_the_node_runs_again_when_the_set_changes(coco, output):

@@ -61,8 +61,8 @@ def test_a_large_sweep_costs_nothing():
 
 
 def test_outputs(call):
-    text, seed, batch, labels, captions, chunks = call("Sweep", **WIDGETS, index=2)
-    assert (text, batch, chunks) == ("sword", 2, 8)
+    text, seed, batch, labels, captions, chunks, label = call("Sweep", **WIDGETS, index=2)
+    assert (text, batch, chunks, label) == ("sword", 2, 8, "sword")
     assert labels == ["sword"] * 2 and captions == ["sword"] * 2
     assert seed == sweep_of(WIDGETS)[2].seed
     node = NODE_CLASS_MAPPINGS["VarifoldSweep"]

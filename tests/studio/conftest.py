@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from varifold.dataset import store
 from varifold.nodes import host as node_host
 from varifold.studio import folders
 from varifold.studio.execute import Executor
@@ -16,6 +17,7 @@ from varifold.studio.host import StudioHost
 sys.path.insert(0, str(Path(__file__).parent))
 
 from studio_graphs import CALLS, NODES
+from sweep_graphs import CHUNKS, Run, contents, graph, saved
 
 
 @pytest.fixture
@@ -60,3 +62,23 @@ def pack(monkeypatch, tmp_path, calls):
     monkeypatch.setattr("varifold.studio.runner.node_names", lambda: {"SaveImage": "Save Image"})
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory) -> dict[str, bytes]:
+    """The files of the set of sweep_graphs as one process makes it undisturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    run = Run(saved(folder, graph()), folder / "output")
+    assert run.worked.count("Sampler") == CHUNKS and run.worked.count("LoadDenoiser") == 1
+    with store.open(folder / "output/items", write=False) as made:
+        assert made.counts == {"sword": 3, "shield": 3}
+        assert sorted(sample.caption for sample in made.samples()) == sorted(
+            [*["sword", "shield"] * 2, "sword red", "shield red"]
+        )
+    return contents(folder / "output/items")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import signal
 import subprocess
@@ -13,101 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from sweep_graphs import CHUNKS, SWEEP, Run, contents, graph, saved
 
 from varifold.__main__ import main
 from varifold.dataset import store
 from varifold.dataset.settings import read_settings
-from varifold.studio.errors import Cancelled
-from varifold.studio.host import StudioHost
-from varifold.studio.part import part_of
-from varifold.studio.runner import run_file
+from varifold.dataset.views import upkeep
+from varifold.nodes import NODE_CLASS_MAPPINGS
 
 torch.set_num_threads(1)
-SWEEP = {"labels": "sword\nshield", "prompts": "{label}\n{label} red", "quota": 3, "chunk": 2, "index": 0, "seed": 5}
-EXPORT = {
-    "folder": "items",
-    "masks_are": "transparency",
-    "formats": "imagefolder, coco",
-    "splits": "train: 80, test: 20",
-    "quotas": "",
-    "filters": "blank: 2, duplicate: 2",
-    "picture_files": "png",
-    "with_workflow": True,
-    "licence": "CC0-1.0",
-    "author": "",
-}
-CHUNKS = 4
-GAPS = {"ID": "7", "MIN": "1", "MAX": "7", "STEP": "1", "COUNT": "3"}  # sbatch --array=1,3,7
-
-
-def graph(sweep=SWEEP, **export) -> dict[str, dict]:
-    """Swords and shields of the embedded denoiser, in three steps, into output/items."""
-    file = {"file": "Varifold pixel art (embedded)", "precision": "auto", "prediction": "auto"}
-    curve = {"curve": "karras", "steps": 3, "denoise": 1.0, "sigma_max": 0.0, "sigma_min": 0.0, "rho": 7.0}
-    curve |= {"shift": 1.0, "betas": "scaled_linear", "zero_terminal_snr": False, "points": "", "denoiser": ["1", 0]}
-    drawn = {"denoiser": ["1", 0], "sigmas": ["2", 0], "solver": "euler", "guidance": 1.0, "width": 0, "height": 0}
-    drawn |= {"seed": ["3", 1], "batch": ["3", 2], "positive": ["4", 0]}
-    wired = {"images": ["5", 0], "masks": ["5", 1], "labels": ["3", 3], "captions": ["3", 4]}
-    nodes = {
-        "1": ("LoadDenoiser", file),
-        "2": ("Schedule", curve),
-        "3": ("Sweep", sweep),
-        "4": ("Prompt", {"denoiser": ["1", 0], "text": ["3", 0], "unknown": "nearest"}),
-        "5": ("Sampler", drawn),
-        "6": ("ExportDataset", {**wired, **EXPORT, **export}),
-    }
-    return {name: {"class_type": f"Varifold{kind}", "inputs": inputs} for name, (kind, inputs) in nodes.items()}
-
-
-def saved(folder: Path, document: dict) -> str:
-    (folder / "graph.json").write_text(json.dumps(document))
-    return str(folder / "graph.json")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """The files of a set but for its parts and its lock."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in files.items() if name.split("/")[0] not in ("shards", "lock")}
-
-
-class Run:
-    """Runs a graph in this process, and hears how often each node worked; cancels at the export of chunk `stop`."""
-
-    def __init__(self, path: str, output: Path, part: tuple[int, int] = (0, 1), stop: int | None = None):
-        self.worked: list[str] = []
-        self.stop = stop
-        self.host = StudioHost(self.hear)
-        self.report = None
-        try:
-            self.report = run_file(path, output=output, part=part, host=self.host)
-        except Cancelled:
-            assert stop is not None
-
-    def hear(self, event: str, data: dict) -> None:
-        if event == "executing":
-            self.worked.append(data["class_type"].removeprefix("Varifold"))
-            if self.stop is not None and self.worked.count("ExportDataset") == self.stop:
-                self.host.cancel.set()
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> dict[str, bytes]:
-    """The set as one process makes it undisturbed."""
-    folder = tmp_path_factory.mktemp("whole")
-    run = Run(saved(folder, graph()), folder / "output")
-    assert run.worked.count("Sampler") == CHUNKS and run.worked.count("LoadDenoiser") == 1
-    with store.open(folder / "output/items", write=False) as made:
-        assert made.counts == {"sword": 3, "shield": 3}
-        assert sorted(sample.caption for sample in made.samples()) == sorted(
-            [*["sword", "shield"] * 2, "sword red", "shield red"]
-        )
-    return contents(folder / "output/items")
 
 
 @pytest.mark.parametrize("workers", [2, 5])
@@ -115,13 +27,22 @@ def test_the_set_is_the_same_however_many_workers_made_it(here, whole, capsys, w
     for worker in reversed(range(workers)):
         assert main(["run", saved(here, graph()), "--shard", f"{worker}/{workers}"]) == 0
     items = here / "output/items"
-    made = [number for number in range(workers) if number < CHUNKS]
-    assert sorted(path.name for path in (items / "shards").iterdir()) == [str(number) for number in made]
+    made = sorted(path.name for path in (items / "shards").iterdir())
+    assert made == [f"{number}-of-{workers}" for number in range(workers)]
     assert not (items / "views").exists()
-    for _ in range(2):
+    for told in (f"6 samples and 0 rejected; {workers} parts merged\n", "6 samples and 0 rejected\n"):
         assert main(["finalize", str(items)]) == 0
-        assert f"6 samples and 0 rejected, of {len(made)} parts" in capsys.readouterr().out
+        assert told in capsys.readouterr().out
         assert contents(items) == whole
+
+
+def test_the_views_are_built_once(here, monkeypatch):
+    built = []
+    formats = {name: lambda *given, name=name: built.append(name) or {} for name in ("imagefolder", "coco")}
+    monkeypatch.setattr(upkeep, "FORMATS", formats)
+    for _ in range(2):
+        Run(saved(here, graph()), here / "output")
+        assert built == ["imagefolder", "coco"]
 
 
 @pytest.mark.parametrize("stop", [1, 2, CHUNKS])
@@ -185,7 +106,7 @@ def test_for_a_quota_that_is_not_filled_the_sweep_begins_again(here):
         assert made.counts == {"sword": 5, "shield": 2} and not made.wanting
         assert len({sample.sha256 for sample in made.samples()}) == 7
         assert all(sample.split for sample in made.samples())
-    assert run.worked.count("Sampler") == CHUNKS + 1
+    assert run.worked.count("Sampler") == CHUNKS  # one more of swords, and one less of shields
     done = contents(here / "output/items")
     Run(path, here / "output")
     assert contents(here / "output/items") == done
@@ -195,6 +116,45 @@ def test_when_all_quotas_are_filled_no_more_is_drawn(here):
     path = saved(here, graph(quotas="sword: 2, shield: 1"))
     assert Run(path, here / "output").worked.count("Sampler") == 2
     assert Run(path, here / "output").worked == []
+
+
+def drawn(document: dict, output: Path) -> list[str]:
+    """The prompts of the chunks that a run draws."""
+    run = Run(saved(output.parent, document), output)
+    with store.open(output / "items", write=False) as made:
+        told = [sample.caption for sample in made.samples()]
+    return [run.worked.count("Sampler"), *dict.fromkeys(told)]
+
+
+def test_a_label_that_is_full_is_drawn_no_more_while_another_wants(here):
+    document = graph(quotas="sword: 1, shield: 3")
+    assert drawn(document, here / "output") == [3, "sword", "shield", "shield red"]
+    done = contents(here / "output/items")
+    assert drawn(document, here / "output")[0] == 0
+    for worker in range(2):
+        assert main(["run", saved(here, document), "--shard", f"{worker}/2", "--output", "parts"]) == 0
+    assert main(["finalize", "parts/items"]) == 0
+    assert contents(here / "parts/items") == contents(here / "output/items") == done
+
+
+def test_what_may_count_as_another_class_is_drawn_whatever_its_prompt(here):
+    """By a label in the node, and by the labels of boxes."""
+    document = graph(quotas="sword: 0, shield: 3")
+    document["6"]["inputs"]["labels"] = "shield"
+    assert drawn(document, here / "typed") == [2, "sword", "shield"]
+    document = graph(quotas="sword: 0, shield: 3", masks_are="objects")
+    required = NODE_CLASS_MAPPINGS["VarifoldCompose"].INPUT_TYPES()["required"]
+    widgets = {name: options["default"] for name, (kind, options) in required.items() if "default" in options}
+    wired = {
+        "sprites": ["5", 0],
+        "backgrounds": ["5", 0],
+        "sprite_mask": ["5", 1],
+        "labels": ["3", 6],
+        "count": ["3", 2],
+    }
+    document["7"] = {"class_type": "VarifoldCompose", "inputs": widgets | wired}
+    document["6"]["inputs"] |= {"images": ["7", 0], "masks": ["7", 1], "boxes": ["7", 2]}
+    assert drawn(document, here / "boxed")[0] == CHUNKS
 
 
 def test_a_quota_that_cannot_be_filled_is_given_up(here, capsys):
@@ -250,44 +210,3 @@ def test_a_folder_that_is_no_set_is_not_finalized(here, capsys, content):
         told = "settings.json"
     assert main(["finalize", str(folder)]) == 1
     assert told in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "environment", "part"),
-    [
-        ("0/4", {}, (0, 4)),
-        ("3/4", {"RANK": "0", "WORLD_SIZE": "2"}, (3, 4)),
-        ("auto", {"RANK": "1", "WORLD_SIZE": "2"}, (1, 2)),
-        ("auto", {"SLURM_ARRAY_TASK_ID": "3", "RANK": "0", "WORLD_SIZE": "1"}, (3, 8)),
-        ("auto", {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_STEP": "2"}, (2, 4)),
-    ],
-)
-def test_which_part_a_process_does(text, environment, part):
-    slurm = {"SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_MAX": "7", "SLURM_ARRAY_TASK_STEP": "1"}
-    assert part_of(text, slurm | environment) == part
-
-
-@pytest.mark.parametrize(
-    ("text", "environment", "told"),
-    [
-        ("4/4", {}, "0 <= i < N"),
-        ("-1/4", {}, "0 <= i < N"),
-        ("x", {}, "nor auto"),
-        ("auto", {}, "none is set"),
-        ("auto", {"RANK": "2", "WORLD_SIZE": "2"}, "part 2 of 2"),
-        ("auto", {"RANK": "2"}, "WORLD_SIZE"),
-        ("auto", {"SLURM_ARRAY_TASK_ID": "1"}, "SLURM_ARRAY_TASK_MIN"),
-        ("auto", {f"SLURM_ARRAY_TASK_{name}": value for name, value in GAPS.items()}, "skips some of 1 to 7"),
-    ],
-)
-def test_parts_that_there_are_not(text, environment, told):
-    with pytest.raises(ValueError, match=told):
-        part_of(text, environment)
-
-
-def test_the_variables_are_read(here, monkeypatch):
-    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2")):
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
-    assert main(["run", saved(here, graph()), "--shard", "auto"]) == 0
-    assert os.listdir(here / "output/items/shards") == ["1"]

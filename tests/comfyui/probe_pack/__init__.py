@@ -10,7 +10,7 @@ import folder_paths
 import numpy as np
 import torch
 
-from . import published, shaped
+from . import published, sam3, shaped
 
 TYPES = {
     "ve": comfy.model_base.ModelType.EPS,
@@ -129,4 +129,4 @@ class ProbeModel:
 
 
 OWN = (ProbeKeep, ProbeFloat16, ProbeForeignConditioning, ProbeLoadedModels, ProbeModel)
-NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (*OWN, *shaped.NODES, *published.NODES)}
+NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (*OWN, *shaped.NODES, *published.NODES, *sam3.NODES)}

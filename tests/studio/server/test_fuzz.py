@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from server_nodes import sum_of
+from small_sets import add, key
 from studio_graphs import api
 from yarl import URL
 
+from varifold.dataset import store
 from varifold.nodes.answers import ANSWERS
 
 ROUNDS = 30  # requests to each route
@@ -26,7 +28,7 @@ TEXTS = ["", "1", "a", "../x", "x" * 300, "\0", "\ud800", "图.png", "pic.png", 
 KEYS = str.split("""
 prompt client_id extra_data extra_pnginfo workflow id number front prompt_id partial_execution_targets clear
 delete job_ids unload_models free_memory class_type inputs _meta title 1 2 4 value anything widgets file text
-__value__ filename subfolder type steps""")
+__value__ filename subfolder type steps folder page label was object""")
 NAMES = str.split("""
 a.json a.safetensors pic.png cut.png text.txt index.json VarifoldPrompt Show varifold input schedule denoiser
 prompt toy .%2F . %2E%2E %2E%2E%2Fx ..%5Cx %2Fetc%2Fpasswd C%3A%5Cx %00 %FF%FE %ED%A0%80 %F0%9F%98%80 %7B%7D %25 %2525
@@ -131,6 +133,7 @@ PROMPT = {
     "partial_execution_targets": ["4"],
 }
 QUESTION = {"widgets": {"steps": 3, "curve": "karras"}, "file": "", "text": "hero robe"}
+QUESTION |= {"folder": "set", "page": 0, "id": key(1).id, "label": "tile", "was": "hero", "object": 0}
 FITTING = {
     "/api/varifold/{name}": QUESTION,
     "/api/queue": {"clear": False, "delete": ["1"]},
@@ -208,6 +211,9 @@ def furnished(page, tmp_path):
         (page.home / name).parent.mkdir(parents=True, exist_ok=True)
         (page.home / name).write_bytes(content)
     (page.home / "user/data/link").symlink_to(tmp_path)
+    with store.open(page.home / "output" / "set") as opened:
+        for number in range(3):
+            add(opened, number)
 
 
 async def still_works(page, capsys, tmp_path) -> None:
