@@ -125,7 +125,7 @@ class VarifoldTrainGAN:
                 "gamma": (
                     "FLOAT",
                     {
-                        "default": 1.0,
+                        "default": 0.3,
                         "min": 0.0,
                         "max": 1000.0,
                         "step": 0.1,
@@ -134,7 +134,7 @@ class VarifoldTrainGAN:
                         "0 tends to break.",
                     },
                 ),
-                **training.run_inputs(100_000, 0.001),
+                **training.run_inputs(100_000, 0.002),
             }
         }
 
