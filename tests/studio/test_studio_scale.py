@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from varifold.studio.errors import WorkflowError
 from varifold.studio.scale import RETRIES, make_part
 
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}}
+LIMIT = 150  # seconds after which a run that hangs is ended, so that its lines are seen
 BEGINS = re.compile(r"part (\d) of 2: begins on \S+, process (\d+)\n")
 
 
@@ -33,6 +35,8 @@ class Scale:
         home = {**os.environ, "HOME": str(folder)}  # where a local Ray leaves the token that guards it
         self.process = subprocess.Popen(command, cwd=folder, env=home, **pipes)
         self.told: list[str] = []
+        self.limit = threading.Timer(LIMIT, self.process.terminate)
+        self.limit.start()
 
     def until(self, pattern: str) -> re.Match:
         """The next line that is like `pattern`; all until then are in `told`."""
@@ -63,6 +67,7 @@ def scale(tmp_path, require) -> Iterator:
 
     yield begin
     for run in runs:
+        run.limit.cancel()
         run.process.terminate()
         run.process.wait()
 
