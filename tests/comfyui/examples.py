@@ -29,8 +29,11 @@ STAND_INS = {
 }
 FINDER = ("sam3.1_multiplex_fp16.safetensors", node("ProbeSAM3"))
 SIZED = ("EmptyLatentImage", "VarifoldSampler")
-SHORT = {"VarifoldTrainDenoiser": {"images": 640}}
-"""What a training is cut down to, by the type of its node."""
+SHORT = {
+    **{f"VarifoldTrain{family}": {"images": 640} for family in ("Denoiser", "Autoencoder", "GAN")},
+    "VarifoldCompareModels": {"count": 16, "steps": 4, "likelihood": "none"},
+}
+"""What takes minutes is cut down to, by the type of its node."""
 TRAININGS = "training/"  # of the output folder
 
 
