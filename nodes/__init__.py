@@ -6,6 +6,7 @@ from .denoiser import VarifoldLoadDenoiser, VarifoldPrompt
 from .explain import VarifoldExplain
 from .export_dataset import VarifoldExportDataset
 from .fit import VarifoldFitSchedule
+from .forward_process import VarifoldForwardProcess
 from .generate import VarifoldGenerate, VarifoldLoadGenerator
 from .guidance import VarifoldGuidance
 from .load_dataset import VarifoldLoadDataset
@@ -61,6 +62,7 @@ NODES = {
     "Generate": VarifoldGenerate,
     "Compare Models": VarifoldCompareModels,
     "Explain": VarifoldExplain,
+    "Forward Process": VarifoldForwardProcess,
 }
 
 NODE_CLASS_MAPPINGS = {node.__name__: node for node in NODES.values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -77,14 +78,14 @@ def test_a_guess_that_is_off_is_held_to_what_was_seen():
     x0 = drawn(1, 3, 16, 16)[0]
     process = PROCESSES["blur"]
     seen = process.degrade(x0, 0.6, x0)
-    # One that answers its question in the picture's own waves loses nothing: the blur of what is off cancels.
+    # What is off by an even colour is blurred to the same, now and before.
     *_, last = undo(lambda x, t: x0 + 0.2, process, seen, [0.6, 0.3, 0.0], x0)
     assert (last - x0).abs().max() < 1e-4
 
 
 def test_heat_spreads_on_from_where_it_was():
     x = drawn(2, 3, 9, 16)[0].double()
-    first, second = torch.tensor([0.3, 2.0]).view(2, 1, 1, 1), torch.tensor([1.1, 7.0]).view(2, 1, 1, 1)
+    first, second = (torch.tensor(times).double().view(2, 1, 1, 1) for times in ([0.3, 2.0], [1.1, 7.0]))
     at_once = dissipate(x, first + second)
     assert torch.allclose(dissipate(dissipate(x, first), second), at_once, atol=1e-12)
     assert torch.allclose(at_once.mean((2, 3)), x.mean((2, 3)), atol=1e-12)
@@ -138,25 +139,23 @@ def test_pixels_are_means_of_squares_and_their_squares_of_these():
 def test_a_hole_grows_and_never_closes():
     x0, noise = torch.ones(4, 3, 16, 16), drawn(4, 3, 16, 16)[1]
     kept = [masking(x0, k / 10, noise) for k in range(11)]
-    assert all((later <= before).all() for before, later in zip(kept, kept[1:], strict=False))
+    assert all((later <= before).all() for before, later in pairwise(kept))
     assert all((each[:, :1] == each).all() for each in kept)
     deepest = kept[3][:, 0].flatten(1).argmin(1)
-    centres = torch.special.ndtr(noise.flatten(1)[:, :2]) * 16
+    centres = torch.special.ndtr(noise.flatten(1)[:, [0, -1]]) * 16
     assert deepest.tolist() == [int(down) * 16 + int(right) for down, right in centres.tolist()]
 
 
-@EACH
-def test_a_net_learns_to_undo_it(process):
-    set_ = pictures(count=200, held=0)
+@pytest.mark.parametrize("name", ["gaussian noise", "blur"])
+def test_a_net_learns_to_undo_it(name):
+    process, set_ = PROCESSES[name], pictures(count=4, held=0)
     learner = undoer(process, set_.shape)
-    loop = Loop(
-        {"loss": learner}, learner.net, set_.draw, Settings(images=80 * 32, batch=32, rate=0.003), precision="float32"
-    )
-    losses = [loss.item() for loss in loop.steps()]
-    assert sum(losses[-10:]) < 0.6 * sum(losses[:3]) / 3 * 10
-    x0, _ = set_.draw(Chance(1, 0, 64))
-    noise = Chance(2, 0, 64).normal(*set_.shape)
+    settings = Settings(images=100 * 16, batch=16, rate=0.003, warmup=5)
+    loop = Loop({"loss": learner}, learner.net, set_.draw, settings, precision="float32")
+    for _ in loop.steps():
+        pass
+    x0, noise = set_.x0(range(4)), Chance(2, 0, 4).normal(*set_.shape)
     seen = process.degrade(x0, 0.7, noise)
     with torch.no_grad():
         *_, last = undo(learner.eval().predict, process, seen, [0.7, 0.5, 0.3, 0.1, 0.0], noise)
-    assert (last - x0).square().mean() < 0.7 * (seen - x0).square().mean()
+    assert (last - x0).square().mean() < 0.5 * (seen - x0).square().mean()

@@ -1,9 +1,18 @@
 import { app } from "/scripts/app.js";
 import { addPart, make } from "./parts/dom.js";
 
-// The nodes of data sets show what they told when they last ran.
+// Nodes that tell in words what they did show it in the node, once they have run.
 
-const HEIGHTS = { VarifoldSweep: 48 };
+const HEIGHTS = {
+  VarifoldSweep: 48,
+  VarifoldPictures: 84,
+  VarifoldTrainDenoiser: 66,
+  VarifoldTrainAutoencoder: 66,
+  VarifoldTrainGAN: 66,
+  VarifoldGenerate: 48,
+  VarifoldCompareModels: 150,
+  VarifoldExplain: 120,
+};
 
 app.registerExtension({
   name: "varifold.told",

@@ -17,7 +17,7 @@ from .processes import Process
 class Undoer(nn.Module):
     """Guesses x0 from x_t: (1 − t)·x_t + net(x_t, t). As a player its loss is the mean absolute error.
 
-    That is the loss of Bansal et al. 2022, arXiv:2208.09392, equation 1.
+    That is the loss of Bansal et al. 2022, arXiv:2208.09392.
     """
 
     def __init__(self, net: UNet, process: Process):

@@ -40,8 +40,8 @@ def gaussian_noise(x: Tensor, x0: Tensor, t: Time, noise: Tensor) -> Tensor:
 def gamma(x0: Tensor, t: Time, noise: Tensor) -> Tensor:
     """As `gaussian`, by noise of the same mean and variance that is gamma distributed, each of the rank of `noise`.
 
-    Its shape is k = (1/ᾱ − 1)/θ0² and its scale √ᾱ·θ0 (Nachmani et al. 2021, arXiv:2106.07582, section 3.2): sparse
-    bright grains at first, and nearly Gaussian at last.
+    Its shape is k = (1/ᾱ − 1)/θ0² and its scale √ᾱ·θ0 (Nachmani et al. 2021, arXiv:2106.07582): sparse bright
+    grains at first, and nearly Gaussian at last.
     """
     alpha, sigma = _scales(x0, t)
     shape = _shape(alpha, sigma)
@@ -68,7 +68,7 @@ def blur(x0: Tensor, t: Time, noise: Tensor) -> Tensor:
 def dissipate(x: Tensor, time: Tensor) -> Tensor:
     """The heat equation du/dτ = Δu after a `time` [B, 1, 1, 1], in pixels squared, with insulated borders.
 
-    Solved by the cosine transform (ibid., equation 6).
+    Solved by the cosine transform, whose waves die away each at its own rate (ibid.).
     """
     down, right = (_cosines(side, x) for side in x.shape[-2:])
     rates = _rates(x.shape[-2], x)[:, None] + _rates(x.shape[-1], x)
@@ -78,7 +78,7 @@ def dissipate(x: Tensor, time: Tensor) -> Tensor:
 def pixelation(x0: Tensor, t: Time, noise: Tensor) -> Tensor:
     """Means over squares of 1, 2, 4, ... pixels up to the whole picture, evenly in t and linear between two of them.
 
-    As Bansal et al. 2022, arXiv:2208.09392, section 5.
+    As Bansal et al. 2022, arXiv:2208.09392, at the powers of two.
     """
     high, wide = x0.shape[-2:]
     levels = math.ceil(math.log2(max(high, wide)))
@@ -92,9 +92,9 @@ def pixelation(x0: Tensor, t: Time, noise: Tensor) -> Tensor:
 
 
 def masking(x0: Tensor, t: Time, noise: Tensor) -> Tensor:
-    """A grey hole with a Gaussian rim grows from a point by chance (ibid., section 4.2)."""
+    """A grey hole with a Gaussian rim grows from a point by chance, told by the first and the last of the noise (ibid.)."""
     high, wide = x0.shape[-2:]
-    t, centre = _column(x0, t), torch.special.ndtr(noise.flatten(1)[:, :2, None, None, None])
+    t, centre = _column(x0, t), torch.special.ndtr(noise.flatten(1)[:, [0, -1], None, None, None])
     down = torch.arange(high, device=x0.device)[:, None] + 0.5 - centre[:, 0] * high
     right = torch.arange(wide, device=x0.device) + 0.5 - centre[:, 1] * wide
     # A quarter more than the square of the distance, or a hole of no width would still hide a pixel at its centre.

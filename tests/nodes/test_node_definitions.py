@@ -20,6 +20,11 @@ CONTRACT = {
         "denoiser:VARIFOLD_DENOISER generator:VARIFOLD_GENERATOR pictures:VARIFOLD_PICTURES",
         "sheet:IMAGE pictures:IMAGE report:STRING",
     ),
+    "VarifoldForwardProcess": (
+        "images:IMAGE process:COMBO steps:INT until:FLOAT images_seen:INT seed:INT",
+        "pictures:VARIFOLD_PICTURES",
+        "sheet:IMAGE frames:IMAGE report:STRING",
+    ),
     "VarifoldTrainDenoiser": (
         "pictures:VARIFOLD_PICTURES name:STRING size:COMBO prediction:COMBO weighting:COMBO images:INT batch:INT "
         "rate:FLOAT precision:COMBO seed:INT",
@@ -165,6 +170,7 @@ MENUS = {
         *("loss by noise level", "steps", "words", "nearest pictures"),
         *("walk between seeds", "walk between words", "axes"),
     ],
+    ("VarifoldForwardProcess", "process"): ["gaussian noise", "gamma noise", "blur", "pixelation", "masking"],
     ("VarifoldTrainDenoiser", "size"): ["tiny", "small", "medium", "large", "huge"],
     ("VarifoldTrainDenoiser", "prediction"): ["edm", "flow", "v", "eps"],
     ("VarifoldTrainDenoiser", "weighting"): ["none", "learned", "min_snr"],
