@@ -74,6 +74,15 @@ def test_noise_is_guessed_from_what_is_seen_and_not_told():
         assert torch.allclose(last, x0, atol=1e-3), name
 
 
+def test_a_wrong_guess_leaves_no_noise_behind():
+    x0, noise = drawn(2, 3, 16, 16)
+    for name in ("gaussian noise", "gamma noise"):
+        process = PROCESSES[name]
+        seen = process.degrade(x0, 0.8, noise)
+        *_, last = undo(lambda x, t: 0.5 * x0 + 0.3, process, seen, [0.8, 0.4, 0.0], noise)
+        assert torch.allclose(last, 0.5 * x0 + 0.3, atol=1e-5), name
+
+
 def test_a_guess_that_is_off_is_held_to_what_was_seen():
     x0 = drawn(1, 3, 16, 16)[0]
     process = PROCESSES["blur"]

@@ -12,6 +12,7 @@ const HEIGHTS = {
   VarifoldGenerate: 48,
   VarifoldCompareModels: 150,
   VarifoldExplain: 120,
+  VarifoldForwardProcess: 84,
 };
 
 app.registerExtension({

@@ -31,7 +31,7 @@ def gaussian(x0: Tensor, t: Time, noise: Tensor) -> Tensor:
     return alpha * x0 + sigma * noise
 
 
-def gaussian_noise(x: Tensor, x0: Tensor, t: Time, noise: Tensor) -> Tensor:
+def gaussian_noise(x: Tensor, x0: Tensor, t: Time) -> Tensor:
     """The noise that makes `x` of x0 at t > 0."""
     alpha, sigma = _scales(x0, t)
     return (x - alpha * x0) / sigma
@@ -49,7 +49,7 @@ def gamma(x0: Tensor, t: Time, noise: Tensor) -> Tensor:
     return alpha * x0 + sigma * drawn
 
 
-def gamma_noise(x: Tensor, x0: Tensor, t: Time, noise: Tensor) -> Tensor:
+def gamma_noise(x: Tensor, x0: Tensor, t: Time) -> Tensor:
     """The noise that makes `x` of x0 at t > 0, as nearly as gamma noise can: it has a least value."""
     alpha, sigma = _scales(x0, t)
     shape = _shape(alpha, sigma)
@@ -92,7 +92,7 @@ def pixelation(x0: Tensor, t: Time, noise: Tensor) -> Tensor:
 
 
 def masking(x0: Tensor, t: Time, noise: Tensor) -> Tensor:
-    """A grey hole with a Gaussian rim grows from a point by chance, told by the first and the last of the noise (ibid.)."""
+    """A grey hole with a Gaussian rim grows from a point, told by the first and the last of the noise (ibid.)."""
     high, wide = x0.shape[-2:]
     t, centre = _column(x0, t), torch.special.ndtr(noise.flatten(1)[:, [0, -1], None, None, None])
     down = torch.arange(high, device=x0.device)[:, None] + 0.5 - centre[:, 0] * high
@@ -102,17 +102,12 @@ def masking(x0: Tensor, t: Time, noise: Tensor) -> Tensor:
     return x0 * -torch.expm1(-far / 2 * ((1 - t) / t).square())
 
 
-def as_drawn(x: Tensor, x0: Tensor, t: Time, noise: Tensor) -> Tensor:
-    """The noise as it was drawn: nothing depends on it, or what it did can be seen."""
-    return noise
-
-
 @dataclass(frozen=True)
 class Process:
-    """`noise_of(x, x0, t, noise)` is the noise by which x0 would look like x at time t."""
+    """`noise_of(x, x0, t)` is the noise by which x0 looks like x at time t; None where noise is not added."""
 
     degrade: Degrade
-    noise_of: Callable[[Tensor, Tensor, Time, Tensor], Tensor] = as_drawn
+    noise_of: Callable[[Tensor, Tensor, Time], Tensor] | None = None
 
 
 PROCESSES = {

@@ -17,10 +17,13 @@ def undo(predict: Predict, process: Process, x: Tensor, times: Sequence[float], 
     """The pictures at times[1], times[2], ..., from `x` at times[0]; times fall, and none but the last may be 0.
 
     Each is x_s = x_t − D(x̂0, t) + D(x̂0, s), so that a guess that is slightly off is held to what was seen. `noise` is
-    what cannot be read from x; where noise is all of the process, what x and the guess make of it counts instead.
+    the chance whose work can be seen, such as where a hole is. Noise that was added cannot, and is what x_t and x̂0 make
+    of it; then x_s is D(x̂0, s) by that noise, which of Gaussian noise is the same, and DDIM's step.
     """
     for t, s in pairwise(times):
         x0 = predict(x, t)
-        own = process.noise_of(x, x0, t, noise)
-        x = x - process.degrade(x0, t, own) + process.degrade(x0, s, own)
+        if process.noise_of is None:
+            x = x - process.degrade(x0, t, noise) + process.degrade(x0, s, noise)
+        else:
+            x = process.degrade(x0, s, process.noise_of(x, x0, t))
         yield x
