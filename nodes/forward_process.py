@@ -67,7 +67,6 @@ class VarifoldForwardProcess:
                         "default": 20_000,
                         "min": 64,
                         "max": 10_000_000,
-                        "step": 1000,
                         "tooltip": "How many pictures the net sees in its training, if pictures are wired.",
                     },
                 ),

@@ -60,7 +60,6 @@ def run_inputs(images: int, rate: float) -> dict[str, tuple]:
                 "default": images,
                 "min": 64,
                 "max": 1_000_000_000,
-                "step": 1000,
                 "tooltip": "How many pictures it sees in all. May be raised later: the training then goes on.",
             },
         ),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from varifold.studio import document
 from varifold.studio.flatten import flatten
 from varifold.studio.registry import node_classes, node_names
 
@@ -103,7 +104,7 @@ def run_in_comfyui(server: ComfyServer, example: Path) -> Run:
 
 def run_headless(graph: Path, folder: Path) -> None:
     """`varifold run graph` in a working directory of its own."""
-    types = {node["type"] for node in json.loads(graph.read_text()).get("nodes", ())}
+    types = {node["type"] for node in (document.read(graph).workflow or {}).get("nodes", ())}
     short = [f"{kind}.{name}={value}" for kind in types & SHORT.keys() for name, value in SHORT[kind].items()]
     command = [
         sys.executable,
