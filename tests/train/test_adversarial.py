@@ -2,11 +2,6 @@
 
 import copy
 import math
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -26,8 +21,10 @@ from varifold.models.train.adversarial import (
 )
 from varifold.models.train.chance import Chance, sharing
 from varifold.models.train.loop import Loop
-from varifold.models.train.ranks import ALONE, Ranks
+from varifold.models.train.ranks import ALONE, Ranks, join
 from varifold.models.train.settings import Settings
+
+from .two_processes import together
 
 POINT = {"in_channels": 2, "sides": (1, 1), "patch": 1, "width": 32, "multipliers": (1,), "embedding": 32, "noise": 4}
 SMALL = {"sides": (8, 8), "width": 16, "multipliers": (1,), "embedding": 16, "vocabulary": 3, "noise": 5}
@@ -261,39 +258,15 @@ def three_steps(ranks: Ranks) -> tuple[torch.Tensor, dict]:
     return torch.stack([ranks.mean(losses) for losses in loop.steps()]), net.state_dict()
 
 
-ONE_OF_TWO = """
-import sys, torch
-sys.path[:0] = sys.argv[2:]
-from test_adversarial import three_steps
-from varifold.models.train.ranks import join
-torch.set_num_threads(1)
-learned = three_steps(join(torch.device("cpu")))
-torch.save(learned, sys.argv[1])
-"""
+def three_steps_together() -> tuple[list, dict]:
+    losses, weights = three_steps(join(torch.device("cpu")))
+    return losses.tolist(), weights
 
 
 def test_two_processes_learn_what_one_does(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    here = Path(__file__).parent
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", ONE_OF_TWO, str(tmp_path / str(rank)), str(here), str(here.parent)],
-            env=env | {"RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, error = process.communicate(timeout=300)
-        assert process.returncode == 0, error[-2000:]
     losses, weights = three_steps(ALONE)
-    for rank in range(2):
-        shared_losses, shared = torch.load(tmp_path / str(rank))
-        torch.testing.assert_close(shared_losses, losses, rtol=1e-3, atol=1e-4)
+    for shared_losses, shared in together("train.test_adversarial:three_steps_together", tmp_path):
+        torch.testing.assert_close(torch.tensor(shared_losses), losses, rtol=1e-3, atol=1e-4)
         for name, weight in weights.items():
             torch.testing.assert_close(shared[name], weight, rtol=0, atol=1e-3)
 

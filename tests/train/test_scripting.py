@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +24,8 @@ from varifold.models import (
     train_epoch,
 )
 from varifold.models.train.energy import energy_distance
+
+from .two_processes import together
 
 PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 MODELS = (DiffusionModel, VariationalAutoencoder, Autoencoder, GAN)
@@ -127,15 +125,6 @@ def test_the_energy_distance_is_that_of_two_points_apart_and_none_of_alike():
     assert abs(energy_distance(one, other)) < 0.01 < energy_distance(one, other + 1)
 
 
-ONE_OF_TWO = """
-import sys, torch
-sys.path[:0] = sys.argv[3:]
-from test_scripting import two_epochs
-torch.set_num_threads(1)
-torch.save(two_epochs(sys.argv[2]), sys.argv[1])
-"""
-
-
 def two_epochs(folder: str | Path) -> tuple[list[float], dict]:
     """Its losses, and the weights after them; the first epoch alone."""
     pictures = load_data(folder, 8)
@@ -147,26 +136,8 @@ def two_epochs(folder: str | Path) -> tuple[list[float], dict]:
 
 
 def test_two_processes_learn_what_one_does(folder, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    here = str(Path(__file__).parent)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", ONE_OF_TWO, str(tmp_path / str(rank)), str(folder), here],
-            env=env | {"RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, error = process.communicate(timeout=300)
-        assert process.returncode == 0, error[-2000:]
     losses, weights = two_epochs(folder)
-    for rank in range(2):
-        shared_losses, shared = torch.load(tmp_path / str(rank))
+    for shared_losses, shared in together("train.test_scripting:two_epochs", tmp_path, str(folder)):
         assert shared_losses == pytest.approx(losses, rel=1e-3)
         for name, weight in weights.items():
             torch.testing.assert_close(shared[name], weight, rtol=0, atol=1e-3)
