@@ -142,6 +142,8 @@ class Editor:
         self.page.locator("#comfy-file-input").set_input_files(path)
         self.until("app.extensionManager.workflow.activeWorkflow?.filename.startsWith(a[0])", path.stem)
         self.until("!app.extensionManager.spinner && app.graph.nodes.length > 0")
+        # Until then the front end takes no change for a user's, and saves none.
+        self.until("!app.extensionManager.workflow.activeWorkflow.changeTracker.constructor.isLoadingGraph")
         self.drawn()
 
     def drop(self, path: Path) -> None:
