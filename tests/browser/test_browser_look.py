@@ -91,7 +91,7 @@ def test_a_finger_moves_a_point(make_editor, studio, small_graph, renderer):
         ("touchEnd", []),
     ]:
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-    editor.drawn()
+    editor.curve_follows()
     points = json.loads(editor.value("VarifoldSchedule", "points"))
     assert len(points) == 3 and points[1][0] > 0.55 and points[1][1] > 3
     assert center(handle) == pytest.approx((x + 20, y - 15), abs=2)
