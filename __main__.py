@@ -260,8 +260,10 @@ def _scale(arguments: argparse.Namespace) -> int:
         print(line, file=sys.stderr, flush=True)
 
     given = (arguments.graph, arguments.settings, arguments.output, arguments.workers, arguments.address)
+    host = StudioHost()
     try:
-        sets = scale(*given, tell)
+        with _interrupt_sets(host):
+            sets = scale(*given, tell, host.check_cancelled)
     except DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -28,19 +28,23 @@ def scale(
     workers: int,
     address: str | None,
     tell: Callable[[str], None],
+    check_cancelled: Callable[[], None],
 ) -> dict[Path, Finalized]:
     """Make all parts of the Sweep in `graph`, and complete the sets that it fills; by their folders.
 
     `workers`: how many parts. Each takes one GPU where the cluster at `address` has any, else one core; those for which
-    there is no room wait. Without an address, Ray is started on this machine. `tell` hears a line for each chunk. A
-    part whose process is killed, or in which a node raises, is tried RETRIES times more.
+    there is no room wait. Without an address, Ray is started on this machine. `tell` hears a line for each chunk.
+    `check_cancelled`, asked every PAUSE seconds, raises to stop all workers: an exception that a signal raises inside
+    Ray may come out as any other. A part whose process is killed, or in which a node raises, is tried RETRIES times
+    more.
 
     Raises WorkflowError if the graph cannot be run, Ray is missing or a part has failed, and DatasetError.
     """
     sets = sets_of(graph, set_values, output)
     ray = _start(address)
+    run = (str(Path(graph).absolute()), list(set_values), str(Path(output).absolute()))
     try:
-        _make_parts(ray, (str(Path(graph).absolute()), list(set_values), str(Path(output).absolute())), workers, tell)
+        _make_parts(ray, run, workers, tell, check_cancelled)
     finally:
         ray.shutdown()
     return {folder: finalize(folder) for folder in sets}
@@ -61,7 +65,13 @@ def _start(address: str | None) -> Any:
     return ray
 
 
-def _make_parts(ray: Any, run: tuple[str, list[str], str], workers: int, tell: Callable[[str], None]) -> None:
+def _make_parts(
+    ray: Any,
+    run: tuple[str, list[str], str],
+    workers: int,
+    tell: Callable[[str], None],
+    check_cancelled: Callable[[], None],
+) -> None:
     from ray.util.queue import Queue
 
     gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
@@ -71,6 +81,7 @@ def _make_parts(ray: Any, run: tuple[str, list[str], str], workers: int, tell: C
     waiting, failed = list(parts), []
     try:
         while waiting:
+            check_cancelled()
             done, waiting = ray.wait(waiting, timeout=PAUSE)
             for line in told.get_nowait_batch(told.qsize()):
                 tell(line)

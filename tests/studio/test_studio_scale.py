@@ -99,7 +99,8 @@ def test_an_interrupt_stops_all_workers(scale, tmp_path):
     while len(run.begun) < 2:
         run.until(BEGINS.pattern)
     run.process.send_signal(signal.SIGINT)
-    assert run.end() == 130 and run.told[-1] == "cancelled\n"
+    assert run.end() == 130, run.told
+    assert run.told[-1] == "cancelled\n"
     deadline = time.monotonic() + 30
     while any(is_alive(process) for _, process in run.begun):
         assert time.monotonic() < deadline
